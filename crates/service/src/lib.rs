@@ -1,1 +1,27 @@
-//! service.
+//! The process a program lives in: configuration, clock, ids, listeners, telemetry, health and
+//! shutdown. Knows nothing of incidents or protocols; a program is a library that `run` starts.
+
+mod clock;
+mod config;
+mod health;
+mod http;
+mod ids;
+mod metrics;
+mod process;
+mod run;
+mod secret;
+mod telemetry;
+
+pub use clock::{Clock, ManualClock};
+pub use config::{ConfigError, Configuration, Env, load_config, parse_yaml, read_yaml};
+pub use health::Health;
+pub use http::{ServeError, serve};
+pub use ids::Ids;
+pub use metrics::Metrics;
+pub use process::{Process, ShutdownError};
+pub use run::{Running, run};
+pub use secret::Secret;
+pub use telemetry::{LogFormat, init_telemetry};
+
+/// The types programs need to register their own metric families.
+pub use prometheus_client;
