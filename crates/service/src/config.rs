@@ -62,9 +62,7 @@ impl Env {
     }
 
     pub fn fixed<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(Source::Fixed(
-            pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        ))
+        Self(Source::Fixed(pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()))
     }
 
     /// The value of `name`; an empty value counts as absent, as compose files produce them.
@@ -200,7 +198,10 @@ mod tests {
         let sample: Sample = load_config(Some(&path), &env).unwrap();
         assert_eq!((sample.port, sample.token), (2, None));
         let error = load_config::<Sample>(None, &Env::fixed([("SAMPLE_PORT", "x")])).unwrap_err();
-        assert!(error.to_string().starts_with("environment variable SAMPLE_PORT: \"x\""), "{error}");
+        assert!(
+            error.to_string().starts_with("environment variable SAMPLE_PORT: \"x\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -47,9 +47,7 @@ pub async fn serve(
             tracing::warn!(%error, "TCP_NODELAY not set");
         }
     });
-    let app = routes
-        .merge(operational_routes(process.clone()))
-        .layer(CatchPanicLayer::new());
+    let app = routes.merge(operational_routes(process.clone())).layer(CatchPanicLayer::new());
     let shutdown = process.shutdown_token();
     let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move { shutdown.cancelled().await });

@@ -18,10 +18,11 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers a family and hands it back. Names leave out `_total`, which the format adds.
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
-        self.registry
-            .lock()
-            .expect("no panic while metrics are registered")
-            .register(name, help, metric.clone());
+        self.registry.lock().expect("no panic while metrics are registered").register(
+            name,
+            help,
+            metric.clone(),
+        );
         metric
     }
 

@@ -35,7 +35,8 @@ pub fn init_telemetry(name: &'static str, format: LogFormat) -> anyhow::Result<T
     opentelemetry::global::set_text_map_propagator(
         opentelemetry_sdk::propagation::TraceContextPropagator::new(),
     );
-    let filter = EnvFilter::try_from_env("FIREBREAK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("FIREBREAK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = match format {
         LogFormat::Text => log.with_target(false).boxed(),
@@ -56,9 +57,6 @@ fn otlp_provider(name: &'static str) -> anyhow::Result<Option<SdkTracerProvider>
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().build()?;
     let resource = opentelemetry_sdk::Resource::builder().with_service_name(name).build();
     Ok(Some(
-        SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
-            .with_resource(resource)
-            .build(),
+        SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build(),
     ))
 }
