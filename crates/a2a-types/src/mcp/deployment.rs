@@ -1,0 +1,452 @@
+//! `deployment-system`: the only tool that changes anything. Every change has one request shape,
+//! so that a plan's step needs no code of its own; its parameters differ by action.
+//!
+//! A request without a valid grant is refused. The same idempotency key with the same arguments is
+//! answered from the record and never carried out twice; with other arguments it is refused.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::schema::{any_text, flag, input, list, nullable, output, target, text, time};
+use super::{Effect, ToolDefinition};
+
+/// The name of the server.
+pub const SERVER: &str = "deployment-system";
+pub const RUN_PLAYBOOK: &str = "run_playbook";
+pub const RESTART_SERVICE: &str = "restart_service";
+pub const SCALE: &str = "scale";
+pub const UPDATE_CONFIG: &str = "update_config";
+pub const CLEANUP: &str = "cleanup";
+pub const STOP_JOB: &str = "stop_job";
+pub const ROLLBACK: &str = "rollback";
+pub const STATUS: &str = "status";
+
+pub const TOOLS: [ToolDefinition; 8] = [
+    ToolDefinition {
+        name: RUN_PLAYBOOK,
+        title: "Run a catalogued playbook",
+        description: "Runs one Ansible playbook of the catalogue with typed variables.",
+        input_schema: || change_input_schema(run_playbook_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Destroys,
+    },
+    ToolDefinition {
+        name: RESTART_SERVICE,
+        title: "Restart a service",
+        description: "Restarts the target's service and waits until it is healthy.",
+        input_schema: || change_input_schema(no_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Destroys,
+    },
+    ToolDefinition {
+        name: SCALE,
+        title: "Scale a service",
+        description: "Sets the number of replicas of the target's service.",
+        input_schema: || change_input_schema(scale_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Changes,
+    },
+    ToolDefinition {
+        name: UPDATE_CONFIG,
+        title: "Change a service's configuration",
+        description: "Sets configuration keys of the target's service; keys not named stay.",
+        input_schema: || change_input_schema(update_config_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Changes,
+    },
+    ToolDefinition {
+        name: CLEANUP,
+        title: "Delete old files",
+        description: "Deletes the target's old, rebuildable files to free disk space.",
+        input_schema: || change_input_schema(no_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Destroys,
+    },
+    ToolDefinition {
+        name: STOP_JOB,
+        title: "Stop a job",
+        description: "Stops one running job of the target by its name.",
+        input_schema: || change_input_schema(stop_job_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Destroys,
+    },
+    ToolDefinition {
+        name: ROLLBACK,
+        title: "Undo a change",
+        description: "Carries out the recorded inverse of an earlier change, itself a change.",
+        input_schema: || change_input_schema(rollback_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Changes,
+    },
+    ToolDefinition {
+        name: STATUS,
+        title: "State of a target or of a change",
+        description: "Reads a target's present state and its latest changes, or one change by \
+                      its id or idempotency key. Changes nothing.",
+        input_schema: status_input_schema,
+        output_schema: status_output_schema,
+        effect: Effect::ReadOnly,
+    },
+];
+
+/// The input of every tool here but `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeRequest {
+    /// A target of the inventory.
+    pub target: String,
+    /// By action: [`RunPlaybook`], [`Scale`], [`UpdateConfig`], [`StopJob`], [`Rollback`]; empty
+    /// for the others.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub parameters: Map<String, Value>,
+    /// One per intended change, chosen by the caller, kept over its retries.
+    pub idempotency_key: String,
+    /// May be absent for a dry run only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
+    /// After this nothing is started, and what runs is stopped.
+    pub deadline: Timestamp,
+    /// Says what would be done, with before and diff, and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The permission for one change: the plan's gates passed for exactly these arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Single use: a second change under the same id is refused.
+    pub id: String,
+    /// On whose authority, such as `policy:auto` or a person's name.
+    pub principal: String,
+    pub target: String,
+    /// SHA-256, lower-case hex, of [`canonical_arguments`].
+    pub arguments_sha256: String,
+    pub expires_at: Timestamp,
+}
+
+/// The bytes a grant's digest is taken over: action, target and parameters as JSON with sorted
+/// keys and without blanks.
+pub fn canonical_arguments(action: &str, target: &str, parameters: &Map<String, Value>) -> String {
+    let arguments = json!({"action": action, "target": target, "parameters": parameters});
+    let mut text = String::new();
+    write_canonical(&arguments, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            text.push('{');
+            for (position, (name, value)) in fields.into_iter().enumerate() {
+                if position > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write_canonical(value, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (position, item) in items.iter().enumerate() {
+                if position > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunPlaybook {
+    /// A name of the playbook catalogue.
+    pub playbook: String,
+    /// Checked against the types and ranges of the catalogue.
+    #[serde(default)]
+    pub variables: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    pub replicas: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateConfig {
+    pub set: Map<String, Value>,
+    /// Restarts the service afterwards, for settings that are read at start.
+    #[serde(default)]
+    pub restart: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StopJob {
+    pub job: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollback {
+    pub change_id: String,
+}
+
+/// The record of one change, and the answer to every [`ChangeRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// `chg_…`; absent for a dry run, which is not recorded.
+    pub change_id: Option<String>,
+    pub target: String,
+    pub action: String,
+    pub state: ChangeState,
+    /// What differs between `before` and `after`; of a dry run, what would.
+    pub diff: Vec<Difference>,
+    /// The target's state that the action touches, read before it.
+    pub before: Value,
+    /// The same, read after it. Null when it could not be read, and for a dry run.
+    pub after: Value,
+    /// What undoes this change.
+    pub inverse: Option<Inverse>,
+    /// Why `inverse` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_inverse: Option<String>,
+    pub started_at: Timestamp,
+    /// Absent while it runs and for state `unknown`.
+    pub finished_at: Option<Timestamp>,
+    /// The end of the executor's output, bounded and redacted.
+    pub output: String,
+    /// Why, for `failed` and `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeState {
+    /// The executor succeeded. Whether it helped is for the verification to prove.
+    Done,
+    /// The recorded answer of an earlier call with the same key: that call succeeded.
+    AlreadyDone,
+    /// Nothing was done, as asked.
+    DryRun,
+    /// The executor failed; `after` shows what is left. Asking again answers the same.
+    Failed,
+    /// Begun, and its end is not recorded yet or never will be. Never repeated by itself.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One changed value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Dotted path inside before and after.
+    pub path: String,
+    pub before: Value,
+    pub after: Value,
+}
+
+/// An action that undoes another; carried out by `rollback`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inverse {
+    pub action: String,
+    pub target: String,
+    #[serde(default)]
+    pub parameters: Map<String, Value>,
+}
+
+/// One of the three is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusInput {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusOutput {
+    pub time: Timestamp,
+    pub target: Option<TargetStatus>,
+    /// Newest first; empty when no such change is recorded.
+    pub changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    pub target: String,
+    pub service: String,
+    pub healthy: bool,
+    /// As the executor reports it.
+    pub state: Value,
+    /// The actions this target's executor can carry out.
+    pub actions: Vec<String>,
+}
+
+fn change_input_schema(parameters: Value) -> Value {
+    let needs_parameters =
+        parameters["required"].as_array().is_some_and(|required| !required.is_empty());
+    let mut required = vec!["target", "idempotency_key", "deadline"];
+    if needs_parameters {
+        required.push("parameters");
+    }
+    let grant = input(
+        [
+            ("id", text("Single-use id", 200)),
+            ("principal", text("On whose authority", 200)),
+            ("target", target("Target granted")),
+            ("arguments_sha256", json!({"type": "string", "pattern": "^[0-9a-f]{64}$"})),
+            ("expires_at", time("End of validity")),
+        ],
+        &["id", "principal", "target", "arguments_sha256", "expires_at"],
+    );
+    input(
+        [
+            ("target", target("Target of the inventory")),
+            ("parameters", parameters),
+            ("idempotency_key", text("One per intended change", 200)),
+            ("grant", grant),
+            ("deadline", time("After this nothing is started and what runs is stopped")),
+            ("dry_run", flag("Only say what would be done")),
+        ],
+        &required,
+    )
+}
+
+fn no_parameters() -> Value {
+    input([], &[])
+}
+
+fn run_playbook_parameters() -> Value {
+    let variables = json!({
+        "type": "object", "maxProperties": 50,
+        "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
+        "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": 1000}
+    });
+    let name = json!({"type": "string", "maxLength": 100, "pattern": "^[a-z][a-z0-9_-]*$"});
+    input([("playbook", name), ("variables", variables)], &["playbook"])
+}
+
+fn scale_parameters() -> Value {
+    let replicas = json!({"type": "integer", "minimum": 1, "maximum": 1000});
+    input([("replicas", replicas)], &["replicas"])
+}
+
+fn update_config_parameters() -> Value {
+    let set = json!({
+        "type": "object", "minProperties": 1, "maxProperties": 50,
+        "propertyNames": {"pattern": "^[a-zA-Z][a-zA-Z0-9_.-]*$"},
+        "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": 1000}
+    });
+    input([("set", set), ("restart", flag("Restart the service afterwards"))], &["set"])
+}
+
+fn stop_job_parameters() -> Value {
+    let job = json!({"type": "string", "maxLength": 200, "pattern": "^[a-zA-Z0-9_.-]+$"});
+    input([("job", job)], &["job"])
+}
+
+fn rollback_parameters() -> Value {
+    input([("change_id", text("The change to undo", 100))], &["change_id"])
+}
+
+fn change_output_schema() -> Value {
+    let difference = output(
+        [("path", any_text()), ("before", json!({})), ("after", json!({}))],
+        &["path", "before", "after"],
+    );
+    let inverse = output(
+        [("action", any_text()), ("target", any_text()), ("parameters", json!({"type": "object"}))],
+        &["action", "target", "parameters"],
+    );
+    let states = ["done", "already_done", "dry_run", "failed", "unknown"];
+    output(
+        [
+            ("change_id", nullable(any_text())),
+            ("target", any_text()),
+            ("action", any_text()),
+            ("state", json!({"type": "string", "enum": states})),
+            ("diff", list(difference)),
+            ("before", json!({})),
+            ("after", json!({})),
+            ("inverse", nullable(inverse)),
+            ("no_inverse", any_text()),
+            ("started_at", time("Begin")),
+            ("finished_at", nullable(time("End"))),
+            ("output", any_text()),
+            ("error", any_text()),
+        ],
+        &[
+            "change_id",
+            "target",
+            "action",
+            "state",
+            "diff",
+            "before",
+            "after",
+            "inverse",
+            "started_at",
+            "finished_at",
+            "output",
+        ],
+    )
+}
+
+fn status_input_schema() -> Value {
+    let mut schema = input(
+        [
+            ("target", target("Target of the inventory")),
+            ("change_id", text("Id of a change", 100)),
+            ("idempotency_key", text("Key of a change", 200)),
+        ],
+        &[],
+    );
+    schema["minProperties"] = json!(1);
+    schema["maxProperties"] = json!(1);
+    schema
+}
+
+fn status_output_schema() -> Value {
+    let status = output(
+        [
+            ("target", any_text()),
+            ("service", any_text()),
+            ("healthy", flag("The service answers and says it is well")),
+            ("state", json!({})),
+            ("actions", list(any_text())),
+        ],
+        &["target", "service", "healthy", "state", "actions"],
+    );
+    output(
+        [
+            ("time", time("When this was read")),
+            ("target", nullable(status)),
+            ("changes", list(change_output_schema())),
+        ],
+        &["time", "target", "changes"],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_arguments_do_not_depend_on_the_order_of_fields() {
+        let one: Map<String, Value> =
+            serde_json::from_str(r#"{"b": [1, {"y": 2, "x": "é\n"}], "a": true}"#).unwrap();
+        let other: Map<String, Value> =
+            serde_json::from_str(r#"{"a": true, "b": [1, {"x": "é\n", "y": 2}]}"#).unwrap();
+        let text = canonical_arguments("scale", "app-1", &one);
+        assert_eq!(text, canonical_arguments("scale", "app-1", &other));
+        assert_eq!(
+            text,
+            r#"{"action":"scale","parameters":{"a":true,"b":[1,{"x":"é\n","y":2}]},"target":"app-1"}"#
+        );
+    }
+}
