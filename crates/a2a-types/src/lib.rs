@@ -1,1 +1,36 @@
-//! a2a-types.
+//! The objects, states, errors and envelope of A2A 1.0, and the schemas of the three MCP tools, as
+//! plain data. No socket, clock or policy; unknown fields and enum values of newer peers survive.
+//!
+//! Field names and meanings: <https://a2a-protocol.org/latest/specification/>.
+
+mod card;
+mod envelope;
+mod error;
+pub mod mcp;
+mod message;
+mod methods;
+mod store;
+mod task;
+
+pub use card::{
+    AgentCapabilities, AgentCard, AgentExtension, AgentInterface, AgentProvider, AgentSkill,
+    SecurityRequirement, StringList,
+};
+pub use envelope::{Id, Request, Response, ResponsePayload};
+pub use error::{A2aError, ErrorObject, FieldViolation};
+pub use message::{Message, Metadata, Part, PartContent, Role};
+pub use methods::{
+    CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
+    SendMessageConfiguration, SendMessageRequest, SendMessageResponse,
+};
+pub use store::{Inserted, StoreFuture, TaskRecord, TaskStore, TaskStoreError};
+pub use task::{Artifact, Task, TaskState, TaskStatus};
+
+/// The protocol version these types speak.
+pub const PROTOCOL_VERSION: &str = "1.0";
+/// The header that names the protocol version of a request.
+pub const VERSION_HEADER: &str = "A2A-Version";
+/// The header that makes a caller's retry safe.
+pub const IDEMPOTENCY_HEADER: &str = "Idempotency-Key";
+/// Where every agent publishes its card.
+pub const CARD_PATH: &str = "/.well-known/agent-card.json";
