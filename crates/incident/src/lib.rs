@@ -1,1 +1,28 @@
-//! incident.
+//! Alerts, incidents and what agents say to one another about them. Pure: an event and the time go
+//! in, effects come out; no socket, file, clock or chance.
+
+mod alert;
+mod confidence;
+mod correlation;
+mod diagnosis;
+mod exchange;
+mod ids;
+mod incident;
+mod machine;
+mod outcome;
+mod plan;
+mod ticket;
+mod timeline;
+
+pub use alert::{Alert, AlertStatus, Severity};
+pub use confidence::{Confidence, ConfidenceError};
+pub use correlation::{CorrelationRule, IncidentKey, correlate};
+pub use diagnosis::{Alternative, Diagnosis, Evidence, MissingEvidence};
+pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError};
+pub use ids::{AlertId, AttemptId, IdError, IncidentId, PlanId};
+pub use incident::{Incident, NeedsHuman, Phase, ResolvedBy, TrackedAlert};
+pub use machine::{Effect, Event, Limits, TransitionError};
+pub use outcome::{CheckReport, Outcome, OutcomeResult, StepReport};
+pub use plan::{Check, Comparison, EffectClass, GateVerdict, Mode, Plan, PlannedStep, Undo};
+pub use ticket::{TicketComment, TicketRef, TicketStatus, TicketUpdate};
+pub use timeline::{EntryKind, TimelineEntry};
