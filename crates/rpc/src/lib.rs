@@ -1,1 +1,11 @@
-//! rpc.
+//! Both ends of both protocols: A2A over JSON-RPC and MCP over streamable HTTP. Hides envelopes,
+//! sessions, deadlines and trace context; knows nothing of what agents decide.
+
+pub mod a2a;
+mod host;
+pub mod mcp;
+mod payload;
+mod trace;
+
+pub use host::Host;
+pub use payload::{PartError, part, payloads};

@@ -95,6 +95,23 @@ impl Process {
         self.shutdown.clone()
     }
 
+    /// The clock as a plain function, for mechanisms that know nothing of processes.
+    pub fn time_source(&self) -> Arc<dyn Fn() -> jiff::Timestamp + Send + Sync> {
+        let clock = self.clock.clone();
+        Arc::new(move || clock.now())
+    }
+
+    /// The id source as a plain function, for mechanisms that know nothing of processes.
+    pub fn id_source(&self) -> Arc<dyn Fn() -> uuid::Uuid + Send + Sync> {
+        let process = self.clone();
+        Arc::new(move || process.new_id())
+    }
+
+    /// The tracker of the tasks that shutdown waits for.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     /// Runs a task that shutdown waits for; it must watch `shutdown_token` if it can wait long.
     #[expect(clippy::disallowed_methods, reason = "tracked here, once, for everyone")]
     pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
