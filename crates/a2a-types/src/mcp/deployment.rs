@@ -19,10 +19,11 @@ pub const SCALE: &str = "scale";
 pub const UPDATE_CONFIG: &str = "update_config";
 pub const CLEANUP: &str = "cleanup";
 pub const STOP_JOB: &str = "stop_job";
+pub const START_JOB: &str = "start_job";
 pub const ROLLBACK: &str = "rollback";
 pub const STATUS: &str = "status";
 
-pub const TOOLS: [ToolDefinition; 8] = [
+pub const TOOLS: [ToolDefinition; 9] = [
     ToolDefinition {
         name: RUN_PLAYBOOK,
         title: "Run a catalogued playbook",
@@ -67,9 +68,17 @@ pub const TOOLS: [ToolDefinition; 8] = [
         name: STOP_JOB,
         title: "Stop a job",
         description: "Stops one running job of the target by its name.",
-        input_schema: || change_input_schema(stop_job_parameters()),
+        input_schema: || change_input_schema(job_parameters()),
         output_schema: change_output_schema,
         effect: Effect::Destroys,
+    },
+    ToolDefinition {
+        name: START_JOB,
+        title: "Start a job",
+        description: "Starts one job of the target by its name; what undoes `stop_job`.",
+        input_schema: || change_input_schema(job_parameters()),
+        output_schema: change_output_schema,
+        effect: Effect::Changes,
     },
     ToolDefinition {
         name: ROLLBACK,
@@ -95,7 +104,7 @@ pub const TOOLS: [ToolDefinition; 8] = [
 pub struct ChangeRequest {
     /// A target of the inventory.
     pub target: String,
-    /// By action: [`RunPlaybook`], [`Scale`], [`UpdateConfig`], [`StopJob`], [`Rollback`]; empty
+    /// By action: [`RunPlaybook`], [`Scale`], [`UpdateConfig`], [`Job`], [`Rollback`]; empty
     /// for the others.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
@@ -186,7 +195,7 @@ pub struct UpdateConfig {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StopJob {
+pub struct Job {
     pub job: String,
 }
 
@@ -346,7 +355,7 @@ fn update_config_parameters() -> Value {
     input([("set", set), ("restart", flag("Restart the service afterwards"))], &["set"])
 }
 
-fn stop_job_parameters() -> Value {
+fn job_parameters() -> Value {
     let job = json!({"type": "string", "maxLength": 200, "pattern": "^[a-zA-Z0-9_.-]+$"});
     input([("job", job)], &["job"])
 }

@@ -92,7 +92,8 @@ pub struct QueryOutput {
     pub range: TimeRange,
     /// Empty when there is no data. `time` is that of evaluation, not of the scrape.
     pub samples: Vec<Sample>,
-    /// Time of the newest scraped sample behind the answer, where the backend can tell.
+    /// Time of the newest scraped sample behind the answer: of each metric in the query its newest,
+    /// and of these the oldest. Absent when there is none, or the backend cannot tell.
     pub newest: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -114,7 +115,7 @@ pub struct QueryRangeOutput {
     pub step_seconds: f64,
     /// Empty when there is no data.
     pub series: Vec<Series>,
-    /// Time of the newest point in `series`.
+    /// Time of the newest scraped sample behind the last point, as in [`QueryOutput::newest`].
     pub newest: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -150,6 +151,9 @@ pub struct Signal {
     pub unit: String,
     /// Empty when there is no data.
     pub samples: Vec<Sample>,
+    /// As in [`QueryOutput::newest`].
+    #[serde(default)]
+    pub newest: Option<Timestamp>,
     /// Why this signal could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -277,6 +281,7 @@ fn snapshot_output_schema() -> Value {
             ("query", any_text()),
             ("unit", any_text()),
             ("samples", list(sample())),
+            ("newest", newest()),
             ("error", any_text()),
         ],
         &["name", "query", "unit", "samples"],
