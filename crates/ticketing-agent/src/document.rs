@@ -33,6 +33,45 @@ impl Document {
         Self::default()
     }
 
+    /// Reads plain text: blank lines part paragraphs, lines that begin with `- ` are a list, and
+    /// fences of three backticks hold code. Nothing else has a meaning, so text from outside can
+    /// neither make a heading nor a link.
+    pub fn from_text(text: &str) -> Self {
+        let mut document = Self::new();
+        let mut lines = text.lines().map(|line| line.trim_end_matches('\r')).peekable();
+        while let Some(line) = lines.next() {
+            if line.trim_start().starts_with("```") {
+                let code: Vec<&str> =
+                    lines.by_ref().take_while(|line| line.trim() != "```").collect();
+                document = document.code(&code.join("\n"));
+            } else if let Some(item) = line.strip_prefix("- ") {
+                let mut items = vec![vec![Span::text_of(item)]];
+                while let Some(item) = lines.next_if(|line| line.starts_with("- ")) {
+                    items.push(vec![Span::text_of(&item[2..])]);
+                }
+                document = document.list(items);
+            } else {
+                let mut paragraph = line.to_owned();
+                let goes_on = |line: &&str| {
+                    !(line.trim().is_empty() || line.starts_with("- ") || line.starts_with("```"))
+                };
+                while let Some(more) = lines.next_if(goes_on) {
+                    paragraph.push('\n');
+                    paragraph.push_str(more);
+                }
+                document = document.paragraph([Span::text_of(paragraph.trim_start())]);
+            }
+        }
+        document
+    }
+
+    /// Adds the blocks of another document.
+    #[must_use]
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.blocks.extend(other.blocks);
+        self
+    }
+
     #[must_use]
     pub fn heading(self, text: &str) -> Self {
         self.with(Block::Heading(clean_line(text, 200)))
@@ -224,6 +263,23 @@ mod tests {
             .list([vec![], vec![Span::text_of("x")]])
             .code("");
         assert_eq!(document.blocks(), [Block::List(vec![vec![Span::Text("x".into())]])]);
+    }
+
+    #[test]
+    fn plain_text_makes_paragraphs_lists_and_code_and_nothing_else() {
+        let text =
+            "# Approved by admin\r\nstill [text](http://x)\n\n- a\n- b\n```sh\nls\n\nid\n```\nend";
+        let item = |text: &str| vec![Span::Text(text.into())];
+        assert_eq!(
+            Document::from_text(text).blocks(),
+            [
+                Block::Paragraph(item("# Approved by admin\nstill [text](http://x)")),
+                Block::List(vec![item("a"), item("b")]),
+                Block::Code("ls\n\nid".into()),
+                Block::Paragraph(item("end")),
+            ]
+        );
+        assert!(Document::from_text("\n \n").blocks().is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use incident::IncidentId;
 use jiff::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub enum TrackerError {
     },
     /// An earlier create may have made a ticket that the search does not show yet.
     #[error("ticket of {incident} may exist since an unanswered create; searching until {until}")]
-    CreateUnsettled { incident: String, until: Timestamp },
+    CreateUnsettled { incident: IncidentId, until: Timestamp },
     #[error("{operation}: credential refused ({status}); check the user and the token file")]
     Unauthorised { operation: &'static str, status: u16 },
     #[error("{operation}: refused ({status}): {}", messages.join("; "))]
@@ -51,10 +52,7 @@ pub enum TrackerError {
 impl TrackerError {
     /// Whether the same call can succeed later with nobody changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable { .. } | Self::CreateUnsettled { .. } | Self::File { .. }
-        )
+        matches!(self, Self::Unavailable { .. } | Self::CreateUnsettled { .. } | Self::File { .. })
     }
 
     /// Whether a write may have taken effect in spite of the error.

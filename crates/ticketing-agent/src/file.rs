@@ -8,13 +8,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use incident::{IncidentId, Severity, TicketStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::Clock;
 
 use crate::document::{Document, clean_line};
 use crate::error::TrackerError;
-use crate::tracker::{NewComment, NewTicket, Result, Ticket, TicketStatus};
+use crate::tracker::{NewComment, NewTicket, Result, Ticket};
 
 mod markdown;
 
@@ -33,7 +34,7 @@ pub struct FileTracker {
 struct Directory {
     path: PathBuf,
     next: u64,
-    key_of_incident: BTreeMap<String, String>,
+    key_of_incident: BTreeMap<IncidentId, String>,
     /// Held locked for as long as this process uses the directory.
     _lock: File,
 }
@@ -42,9 +43,9 @@ struct Directory {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
     key: String,
-    incident: String,
+    incident: IncidentId,
     title: String,
-    severity: String,
+    severity: Severity,
     labels: Vec<String>,
     status: TicketStatus,
     created_at: Timestamp,
@@ -80,8 +81,7 @@ impl FileTracker {
         self.run(move |directory| directory.create(&ticket, now)).await
     }
 
-    pub(crate) async fn find(&self, incident: &str) -> Result<Option<Ticket>> {
-        let incident = incident.to_owned();
+    pub(crate) async fn find(&self, incident: IncidentId) -> Result<Option<Ticket>> {
         self.run(move |directory| match directory.key_of_incident.get(&incident) {
             Some(key) => Ok(directory.read(key)?.map(|record| directory.ticket(&record))),
             None => Ok(None),
@@ -91,10 +91,8 @@ impl FileTracker {
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Ticket>> {
         let key = key.to_owned();
-        self.run(move |directory| {
-            Ok(directory.read(&key)?.map(|record| directory.ticket(&record)))
-        })
-        .await
+        self.run(move |directory| Ok(directory.read(&key)?.map(|record| directory.ticket(&record))))
+            .await
     }
 
     pub(crate) async fn recorded_up_to(&self, key: &str) -> Result<u64> {
@@ -158,8 +156,7 @@ impl Directory {
             }
             Err(fs::TryLockError::Error(source)) => return Err(at(&lock_path, source)),
         }
-        let mut directory =
-            Self { path, next: 1, key_of_incident: BTreeMap::new(), _lock: lock };
+        let mut directory = Self { path, next: 1, key_of_incident: BTreeMap::new(), _lock: lock };
         directory.scan()?;
         Ok(directory)
     }
@@ -204,9 +201,9 @@ impl Directory {
         let status = TicketStatus::Investigating;
         let record = Record {
             key: format!("{PREFIX}{}", self.next),
-            incident: ticket.incident.clone(),
+            incident: ticket.incident,
             title: clean_line(&ticket.title, 200),
-            severity: clean_line(&ticket.severity, 40),
+            severity: ticket.severity,
             labels: ticket.labels.iter().map(|label| clean_line(label, 100)).collect(),
             status,
             created_at: now,
@@ -216,7 +213,7 @@ impl Directory {
         };
         self.write(&record)?;
         self.next += 1;
-        self.key_of_incident.insert(record.incident.clone(), record.key.clone());
+        self.key_of_incident.insert(record.incident, record.key.clone());
         Ok(self.ticket(&record))
     }
 
@@ -264,7 +261,7 @@ impl Directory {
             key: record.key.clone(),
             url: url::Url::from_file_path(page).map(String::from).unwrap_or_default(),
             title: record.title.clone(),
-            status: record.status.to_string(),
+            status: word(record.status),
         }
     }
 }
@@ -276,16 +273,16 @@ impl Record {
             "# {} {title}\n\n| | |\n| --- | --- |\n| status | **{}** |\n| severity | {} |\n\
              | incident | {} |\n| labels | {} |\n| created | {} |\n\n## Description\n\n{}\n\n",
             self.key,
-            self.status.to_string().replace('_', " "),
-            markdown::escape(&self.severity),
-            markdown::escape(&self.incident),
+            word(self.status),
+            word(self.severity),
+            markdown::escape(&self.incident.to_string()),
             markdown::escape(&self.labels.join(", ")),
             self.created_at,
             self.description,
         );
         text.push_str("## Status\n\n");
         for change in &self.history {
-            text.push_str(&format!("- {} {}\n", change.at, change.status));
+            text.push_str(&format!("- {} {}\n", change.at, word(change.status)));
         }
         text.push_str("\n## Comments\n\n");
         for comment in &self.comments {
@@ -293,6 +290,12 @@ impl Record {
         }
         text
     }
+}
+
+/// A status or severity in words: its name in JSON, with spaces.
+fn word(name: impl Serialize) -> String {
+    let value = serde_json::to_value(name).expect("these enums are plain strings");
+    value.as_str().unwrap_or_default().replace('_', " ")
 }
 
 fn text_of(document: &Document) -> String {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use incident::{IncidentId, TicketStatus};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
@@ -18,7 +19,7 @@ use service::Clock;
 
 use crate::document::clean_line;
 use crate::error::TrackerError;
-use crate::tracker::{NewComment, NewTicket, Result, Ticket, TicketStatus};
+use crate::tracker::{NewComment, NewTicket, Result, Ticket};
 
 mod adf;
 mod http;
@@ -43,7 +44,7 @@ pub struct JiraTracker {
     settings: JiraSettings,
     clock: Clock,
     /// Incidents whose create got no answer, and when.
-    unsettled: Mutex<HashMap<String, Timestamp>>,
+    unsettled: Mutex<HashMap<IncidentId, Timestamp>>,
 }
 
 #[derive(Deserialize)]
@@ -99,14 +100,14 @@ impl JiraTracker {
     }
 
     pub(crate) async fn create(&self, ticket: &NewTicket) -> Result<Ticket> {
-        if let Some(existing) = self.find(&ticket.incident).await? {
+        if let Some(existing) = self.find(ticket.incident).await? {
             self.lock().remove(&ticket.incident);
             return Ok(existing);
         }
         self.refuse_while_unsettled(ticket)?;
         match self.post_issue(ticket).await {
             Err(error) if error.may_have_happened() => {
-                self.remember_unsettled(&ticket.incident);
+                self.remember_unsettled(ticket.incident);
                 Err(error)
             }
             other => {
@@ -116,22 +117,18 @@ impl JiraTracker {
         }
     }
 
-    pub(crate) async fn find(&self, incident: &str) -> Result<Option<Ticket>> {
+    pub(crate) async fn find(&self, incident: IncidentId) -> Result<Option<Ticket>> {
         let operation = "find ticket";
-        let label = incident_label(operation, incident)?;
+        let label = incident_label(incident);
         let project = &self.settings.project;
         let jql = format!("project = \"{project}\" AND labels = \"{label}\" ORDER BY created ASC");
-        let query = [
-            ("jql", jql),
-            ("maxResults", "2".to_owned()),
-            ("fields", "summary,status".to_owned()),
-        ];
-        let found: Option<Found> =
-            self.read(operation, &["search", "jql"], &query).await?;
+        let query =
+            [("jql", jql), ("maxResults", "2".to_owned()), ("fields", "summary,status".to_owned())];
+        let found: Option<Found> = self.read(operation, &["search", "jql"], &query).await?;
         let issues = found.map(|found| found.issues).unwrap_or_default();
         if let [first, second, ..] = issues.as_slice() {
             tracing::warn!(
-                incident.id = incident,
+                incident.id = %incident,
                 ticket.key = first.key,
                 other = second.key,
                 "two tickets carry this incident's label: using the oldest"
@@ -146,7 +143,7 @@ impl JiraTracker {
         Ok(issue.map(|issue| self.ticket(issue)))
     }
 
-    pub(crate) async fn recorded_up_to(&self, key: &str, incident: &str) -> Result<u64> {
+    pub(crate) async fn recorded_up_to(&self, key: &str, incident: IncidentId) -> Result<u64> {
         let operation = "read comments";
         let mut last = 0;
         for page in 0..PAGES {
@@ -158,8 +155,8 @@ impl JiraTracker {
             ];
             let read: Option<Comments> =
                 self.read(operation, &["issue", key, "comment"], &query).await?;
-            let read = read
-                .ok_or_else(|| TrackerError::NotFound { operation, key: key.to_owned() })?;
+            let read =
+                read.ok_or_else(|| TrackerError::NotFound { operation, key: key.to_owned() })?;
             let covered = read.comments.iter().filter_map(|comment| {
                 adf::reference(&comment.body)?.strip_prefix(&reference(incident))?.parse().ok()
             });
@@ -173,7 +170,7 @@ impl JiraTracker {
     }
 
     pub(crate) async fn comment(&self, key: &str, comment: &NewComment) -> Result<()> {
-        let reference = format!("{}{}", reference(&comment.incident), comment.sequence);
+        let reference = format!("{}{}", reference(comment.incident), comment.sequence);
         let body = json!({ "body": adf::render(&comment.body, Some(&reference)) });
         self.write("comment", &["issue", key, "comment"], &body).await.map(drop)
     }
@@ -223,7 +220,7 @@ impl JiraTracker {
     }
 
     async fn post_issue(&self, ticket: &NewTicket) -> Result<Ticket> {
-        let mut body = self.issue_body(ticket)?;
+        let mut body = self.issue_body(ticket);
         let mut created = self.write("create ticket", &["issue"], &body).await;
         if let Err(TrackerError::Refused { status: 400, messages, .. }) = &created
             && messages.iter().all(|message| message.starts_with("priority:"))
@@ -241,14 +238,13 @@ impl JiraTracker {
         })
     }
 
-    fn issue_body(&self, ticket: &NewTicket) -> Result<Value> {
-        let label = incident_label("create ticket", &ticket.incident)?;
+    fn issue_body(&self, ticket: &NewTicket) -> Value {
         let extra = ticket.labels.iter().map(|label| label.replace(char::is_whitespace, "-"));
         let mut labels: Vec<String> = self.settings.labels.clone();
         labels.extend(extra.map(|label| clean_line(&label, 200)));
         labels.retain(|label| settings::is_label(label));
         labels.truncate(20);
-        labels.push(label);
+        labels.push(incident_label(ticket.incident));
         // Jira refuses a summary with a line end, an empty one, or more than 255 characters.
         let summary = match clean_line(&ticket.title, 250) {
             empty if empty.is_empty() => format!("Incident {}", ticket.incident),
@@ -261,10 +257,10 @@ impl JiraTracker {
             "description": adf::render(&ticket.description, None),
             "labels": labels,
         });
-        if let Some(priority) = self.settings.priorities.get(&ticket.severity.to_lowercase()) {
+        if let Some(priority) = self.settings.priorities.get(&ticket.severity) {
             fields["priority"] = json!({ "name": priority });
         }
-        Ok(json!({ "fields": fields }))
+        json!({ "fields": fields })
     }
 
     fn refuse_while_unsettled(&self, ticket: &NewTicket) -> Result<()> {
@@ -272,23 +268,23 @@ impl JiraTracker {
         let Some(since) = remembered.max(ticket.unanswered_since) else { return Ok(()) };
         let until = since + Duration::from_secs(self.settings.settle_seconds);
         if self.clock.now() < until {
-            return Err(TrackerError::CreateUnsettled { incident: ticket.incident.clone(), until });
+            return Err(TrackerError::CreateUnsettled { incident: ticket.incident, until });
         }
         Ok(())
     }
 
-    fn remember_unsettled(&self, incident: &str) {
+    fn remember_unsettled(&self, incident: IncidentId) {
         let mut unsettled = self.lock();
-        unsettled.insert(incident.to_owned(), self.clock.now());
+        unsettled.insert(incident, self.clock.now());
         if unsettled.len() > UNSETTLED
             && let Some(oldest) = unsettled.iter().min_by_key(|(_, at)| **at)
         {
-            let oldest = oldest.0.clone();
+            let oldest = *oldest.0;
             unsettled.remove(&oldest);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Timestamp>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IncidentId, Timestamp>> {
         self.unsettled.lock().expect("no panic while the map is held")
     }
 
@@ -318,22 +314,14 @@ impl JiraTracker {
 }
 
 /// What the last line of a comment starts with; the number of the last timeline entry follows.
-fn reference(incident: &str) -> String {
+fn reference(incident: IncidentId) -> String {
     format!("Firebreak {incident}, timeline up to entry ")
 }
 
-/// The label by which an incident's ticket is found. It stands inside JQL quotes, so only
-/// characters that need no escape are taken.
-fn incident_label(operation: &'static str, incident: &str) -> Result<String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if incident.is_empty() || incident.len() > 200 || !incident.chars().all(is_plain) {
-        return Err(TrackerError::Refused {
-            operation,
-            status: 400,
-            messages: vec![format!("incident id {:?} is not usable as a label", clean_line(incident, 80))],
-        });
-    }
-    Ok(format!("firebreak-{incident}"))
+/// The label by which an incident's ticket is found. Holds only letters, digits, `-` and `_`, so
+/// it stands inside JQL quotes as it is.
+fn incident_label(incident: IncidentId) -> String {
+    format!("firebreak-{incident}")
 }
 
 fn decode<T: DeserializeOwned>(operation: &'static str, answer: Value) -> Result<T> {

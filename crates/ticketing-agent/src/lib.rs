@@ -10,4 +10,4 @@ pub use document::{Block, Document, Span, clean, clean_line};
 pub use error::TrackerError;
 pub use file::FileTracker;
 pub use jira::{Auth, JiraSettings, JiraTracker};
-pub use tracker::{NewComment, NewTicket, Ticket, TicketStatus, Tracker};
+pub use tracker::{NewComment, NewTicket, Ticket, Tracker};

@@ -1,73 +1,30 @@
 //! Where tickets live: files of our own, or Jira. One ticket per incident in either, however often
 //! an answer is lost, and comments that say which timeline entries are already in.
 
-use std::fmt;
-
+use incident::{IncidentId, Severity, TicketStatus};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
 use crate::error::TrackerError;
 use crate::file::FileTracker;
 use crate::jira::JiraTracker;
 
-pub type Result<T> = std::result::Result<T, TrackerError>;
-
-/// Where an incident stands, in words a ticket knows. A tracker maps each to a status of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TicketStatus {
-    Investigating,
-    Identified,
-    Resolving,
-    NeedsHuman,
-    Resolved,
-    Closed,
-}
-
-impl TicketStatus {
-    pub const ALL: [Self; 6] = [
-        Self::Investigating,
-        Self::Identified,
-        Self::Resolving,
-        Self::NeedsHuman,
-        Self::Resolved,
-        Self::Closed,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Investigating => "investigating",
-            Self::Identified => "identified",
-            Self::Resolving => "resolving",
-            Self::NeedsHuman => "needs_human",
-            Self::Resolved => "resolved",
-            Self::Closed => "closed",
-        }
-    }
-}
-
-impl fmt::Display for TicketStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub(crate) type Result<T> = std::result::Result<T, TrackerError>;
 
 /// A ticket to be made. Text is cleaned and bounded by the tracker that takes it.
 #[derive(Clone, Debug)]
 pub struct NewTicket {
-    pub incident: String,
+    pub incident: IncidentId,
     pub title: String,
     pub description: Document,
-    /// Lower-case severity, the key of a tracker's priority map.
-    pub severity: String,
+    pub severity: Severity,
     pub labels: Vec<String>,
     /// When an earlier create for this incident got no answer, if one did.
     pub unanswered_since: Option<Timestamp>,
 }
 
 /// A ticket as its tracker shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub key: String,
     pub url: String,
@@ -79,7 +36,7 @@ pub struct Ticket {
 /// A comment that covers the timeline up to and including `sequence`.
 #[derive(Clone, Debug)]
 pub struct NewComment {
-    pub incident: String,
+    pub incident: IncidentId,
     pub sequence: u64,
     pub body: Document,
 }
@@ -107,7 +64,7 @@ impl Tracker {
     }
 
     /// The ticket of an incident, the oldest if people made copies.
-    pub async fn find(&self, incident: &str) -> Result<Option<Ticket>> {
+    pub async fn find(&self, incident: IncidentId) -> Result<Option<Ticket>> {
         match self {
             Self::File(tracker) => tracker.find(incident).await,
             Self::Jira(tracker) => tracker.find(incident).await,
@@ -122,7 +79,7 @@ impl Tracker {
     }
 
     /// The last timeline entry that the ticket's comments cover; 0 where there is none.
-    pub async fn recorded_up_to(&self, key: &str, incident: &str) -> Result<u64> {
+    pub async fn recorded_up_to(&self, key: &str, incident: IncidentId) -> Result<u64> {
         match self {
             Self::File(tracker) => tracker.recorded_up_to(key).await,
             Self::Jira(tracker) => tracker.recorded_up_to(key, incident).await,

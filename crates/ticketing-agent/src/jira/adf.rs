@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::document::{Block, Document, Span};
 
 /// Jira's limit for one text field.
-pub const LIMIT: usize = 32_767;
+const LIMIT: usize = 32_767;
 /// Kept free for the envelope, the line that says text was cut, and the reference line.
 const RESERVE: usize = 600;
 
@@ -51,8 +51,7 @@ fn block_node(block: &Block) -> Value {
         }),
         Block::Paragraph(spans) => paragraph(inline_nodes(spans)),
         Block::List(items) => {
-            let item =
-                |spans: &Vec<Span>| json!({ "type": "listItem", "content": [paragraph(inline_nodes(spans))] });
+            let item = |spans: &Vec<Span>| json!({ "type": "listItem", "content": [paragraph(inline_nodes(spans))] });
             json!({ "type": "bulletList", "content": items.iter().map(item).collect::<Vec<_>>() })
         }
         // A code block takes text without marks, line ends included.

@@ -210,7 +210,8 @@ fn messages(bytes: &[u8]) -> Vec<String> {
     let general = body["errorMessages"].as_array().into_iter().flatten();
     let general = general.filter_map(Value::as_str).map(str::to_owned);
     let by_field = body["errors"].as_object().into_iter().flatten();
-    let by_field = by_field.map(|(field, text)| format!("{field}: {}", text.as_str().unwrap_or("")));
+    let by_field =
+        by_field.map(|(field, text)| format!("{field}: {}", text.as_str().unwrap_or("")));
     let all: Vec<String> =
         general.chain(by_field).take(20).map(|text| clean_line(&text, 300)).collect();
     if all.is_empty() { vec!["no reason given".into()] } else { all }

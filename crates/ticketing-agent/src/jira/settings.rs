@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use incident::{Severity, TicketStatus};
 use serde::Deserialize;
 use service::{ConfigError, Env};
 use url::Url;
-
-use crate::tracker::TicketStatus;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,9 +26,11 @@ pub struct JiraSettings {
     pub issue_type: String,
     /// Labels on every ticket, besides the one that names its incident.
     pub labels: Vec<String>,
-    /// Priority by lower-case severity. A severity that is not here leaves the project's default.
-    pub priorities: BTreeMap<String, String>,
-    /// Status name, or name of a status category, for each state of an incident. Case is ignored.
+    /// Priority for each severity. One that is not here leaves the project's default.
+    pub priorities: BTreeMap<Severity, String>,
+    /// Status name, or name of a status category, for each state of an incident; case is ignored.
+    /// One that is not here has its default: investigating and resolving are In Progress,
+    /// identified and needs_human are To Do, resolved and closed are Done.
     pub statuses: BTreeMap<TicketStatus, String>,
     /// Statuses a ticket may pass through where no transition leads straight to its target, in
     /// order of preference.
@@ -59,8 +60,11 @@ pub enum Auth {
 impl Default for JiraSettings {
     fn default() -> Self {
         let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
-        let priorities =
-            [("critical", "Highest"), ("error", "High"), ("warning", "Medium"), ("info", "Low")];
+        let priorities = [
+            (Severity::Critical, "Highest"),
+            (Severity::Warning, "Medium"),
+            (Severity::Info, "Low"),
+        ];
         Self {
             url: None,
             project: String::new(),
@@ -70,12 +74,20 @@ impl Default for JiraSettings {
             allow_plain_http: false,
             issue_type: "Task".into(),
             labels: words(&["firebreak"]),
-            priorities: priorities.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-            statuses: TicketStatus::ALL.map(|status| (status, default_status(status))).into(),
+            priorities: priorities.map(|(severity, name)| (severity, name.to_owned())).into(),
+            statuses: BTreeMap::new(),
             via: words(&["In Progress", "In Review", "To Do", "Selected for Development"]),
             avoid: words(&[
-                "won't", "wont", "cancel", "reject", "declin", "duplicate", "invalid", "abandon",
-                "obsolete", "cannot reproduce",
+                "won't",
+                "wont",
+                "cancel",
+                "reject",
+                "declin",
+                "duplicate",
+                "invalid",
+                "abandon",
+                "obsolete",
+                "cannot reproduce",
             ]),
             resolution: "Done".into(),
             deadline_seconds: 10,
@@ -117,7 +129,10 @@ impl JiraSettings {
             return wrong("url", "must not hold a credential: use jira.token_file");
         }
         if url.scheme() == "http" && !is_loopback(url) && !self.allow_plain_http {
-            return wrong("url", "would send the token unencrypted: use https, or set allow_plain_http");
+            return wrong(
+                "url",
+                "would send the token unencrypted: use https, or set allow_plain_http",
+            );
         }
         let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if self.project.is_empty() || !self.project.chars().all(is_key) {

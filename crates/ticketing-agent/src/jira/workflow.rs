@@ -71,9 +71,11 @@ pub(crate) fn next_step<'a>(
     let by_category =
         || offered.iter().find(|transition| transition.to.is_kind_of(target, settings));
     let on_the_way = || {
-        settings.via.iter().filter(|name| !visited.iter().any(|seen| same(seen, name))).find_map(
-            |name| offered.iter().find(|transition| transition.to.is_named(name)),
-        )
+        settings
+            .via
+            .iter()
+            .filter(|name| !visited.iter().any(|seen| same(seen, name)))
+            .find_map(|name| offered.iter().find(|transition| transition.to.is_named(name)))
     };
     by_name.or_else(by_category).or_else(on_the_way)
 }
@@ -130,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_name_goes_before_a_category_and_a_category_before_a_detour() {
-        let offered = [to("In Progress", "indeterminate"), to("Closed", "done"), to("DONE", "done")];
+        let offered =
+            [to("In Progress", "indeterminate"), to("Closed", "done"), to("DONE", "done")];
         assert_eq!(step(&offered, "Done", &[]), Some("DONE"));
         assert_eq!(step(&offered[..2], "done", &[]), Some("Closed"));
         assert_eq!(step(&offered[..1], "Done", &[]), Some("In Progress"));
