@@ -1,0 +1,57 @@
+//! What can go wrong with the database, by what a caller can do about it.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    #[error("cannot open {}", path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{what} exists already")]
+    Exists { what: String },
+    #[error("{what} is stored in a form this version cannot read")]
+    Unreadable {
+        what: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the audit chain of {incident} is broken at row {sequence}")]
+    BrokenChain { incident: String, sequence: i64 },
+    #[error("the database is unavailable")]
+    Unavailable(#[from] sqlx::Error),
+    #[error("the tables cannot be brought to this version")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    pub(crate) fn on_insert(error: sqlx::Error, what: impl Into<String>) -> Self {
+        match &error {
+            sqlx::Error::Database(database) if database.is_unique_violation() => {
+                Self::Exists { what: what.into() }
+            }
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<StoreError> for a2a_types::TaskStoreError {
+    fn from(error: StoreError) -> Self {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        Self(text)
+    }
+}

@@ -1,0 +1,121 @@
+//! SQLite: write-ahead log, `synchronous=FULL`, one writer, and one process per file, enforced.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::StoreError;
+
+/// Connections that read beside the one that writes.
+const READERS: u32 = 2;
+/// How long a call waits for the writer before it fails.
+const WRITER_WAIT: Duration = Duration::from_secs(10);
+
+/// One program's database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) writer: SqlitePool,
+    pub(crate) readers: SqlitePool,
+    _lock: Arc<File>,
+}
+
+/// Changes that are committed together, or not at all.
+#[derive(Debug)]
+pub struct Transaction<'a>(pub(crate) sqlx::Transaction<'a, sqlx::Sqlite>);
+
+impl Store {
+    /// Opens the database at `path`, makes its tables, and keeps every other process out.
+    ///
+    /// # Errors
+    /// The file is in use, cannot be opened, or holds tables of a newer version.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = Arc::new(lock(path)?);
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("cache_size", "-1024")
+            .statement_cache_capacity(64);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(WRITER_WAIT)
+            .connect_with(options.clone())
+            .await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(WRITER_WAIT)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { writer, readers, _lock: lock })
+    }
+
+    /// Starts a transaction; it has the database's only writer until it ends.
+    ///
+    /// # Errors
+    /// The writer is not free in time.
+    pub async fn begin(&self) -> Result<Transaction<'static>, StoreError> {
+        Ok(Transaction(self.writer.begin_with("BEGIN IMMEDIATE").await?))
+    }
+
+    /// Closes every connection; what is committed is on disk.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+impl Transaction<'_> {
+    /// # Errors
+    /// The changes are not committed.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+/// Takes the lock file beside the database. The kernel drops it with the process, however it ends.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let open = |source| StoreError::Open { path: path.to_owned(), source };
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(open)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(name))
+        .map_err(open)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| StoreError::InUse { path: path.to_owned() })?;
+    Ok(file)
+}
+
+pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("stored types have string keys only")
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|source| StoreError::Unreadable { what: what.to_owned(), source })
+}
+
+pub(crate) fn to_micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+pub(crate) fn from_micros(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
