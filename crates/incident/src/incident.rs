@@ -30,6 +30,12 @@ pub struct Incident {
     pub plan: Option<Plan>,
     #[serde(default)]
     pub outcome: Option<Outcome>,
+    /// The resolution agent's task of this round.
+    #[serde(default)]
+    pub resolution_task: Option<String>,
+    /// Entries of that task's progress that are in the timeline.
+    #[serde(default)]
+    pub progress_seen: usize,
     #[serde(default)]
     pub ticket: Option<TicketRef>,
     /// The closed incident with the same key that this one follows.

@@ -22,8 +22,15 @@ pub enum Event {
     /// A report of one alert, firing or resolved.
     AlertReported(Alert),
     DiagnosisReady(Diagnosis),
-    /// Something the resolution agent did.
-    Progressed(TimelineEntry),
+    /// The resolution agent took the plan as this task.
+    ResolutionAccepted {
+        task_id: String,
+    },
+    /// Something the resolution agent did: entry `index` of its progress, from 0.
+    Progressed {
+        index: usize,
+        entry: TimelineEntry,
+    },
     PlanReady(Plan),
     ApprovalAsked {
         plan_hash: String,
@@ -101,7 +108,8 @@ impl Event {
         match self {
             Self::AlertReported(_) => "alert_reported",
             Self::DiagnosisReady(_) => "diagnosis_ready",
-            Self::Progressed(_) => "progressed",
+            Self::ResolutionAccepted { .. } => "resolution_accepted",
+            Self::Progressed { .. } => "progressed",
             Self::PlanReady(_) => "plan_ready",
             Self::ApprovalAsked { .. } => "approval_asked",
             Self::Concluded(_) => "concluded",
@@ -148,7 +156,7 @@ impl Step<'_> {
         };
         match (&self.incident.phase, event) {
             (_, Event::AlertReported(alert)) => self.alert_reported(alert),
-            (_, Event::TicketSynced(ticket)) => self.incident.ticket = Some(ticket),
+            (_, Event::TicketSynced(ticket)) => self.ticket_synced(ticket),
             (Phase::Closed { .. } | Phase::Suppressed { .. }, _) => return Err(error),
             (_, Event::ClosedByPerson { by, why }) => self.closed_by_person(&by, &why),
             (_, Event::DeadlineReached) => self.deadline_reached(),
@@ -164,7 +172,15 @@ impl Step<'_> {
                 self.enter(Phase::AwaitingApproval { plan_hash }, self.limits.approval_seconds);
                 self.effects.push(Effect::SyncTicket);
             }
-            (phase, Event::Progressed(entry)) if phase.is_resolving() => self.progressed(entry),
+            (phase, Event::ResolutionAccepted { task_id }) if phase.is_resolving() => {
+                self.incident.resolution_task = Some(task_id);
+            }
+            (phase, Event::Progressed { index, entry })
+                if phase.is_resolving() && index == self.incident.progress_seen =>
+            {
+                self.incident.progress_seen += 1;
+                self.progressed(entry);
+            }
             (phase, Event::Concluded(outcome)) if phase.is_resolving() => self.concluded(outcome),
             _ => return Err(error),
         }
@@ -204,7 +220,9 @@ impl Step<'_> {
         if is_late {
             return false;
         }
-        let is_news = old.status != new.status || old.starts_at != new.starts_at;
+        // A source that still reports an alert of a closed incident contradicts the closing.
+        let contradicts = new.is_firing() && matches!(self.incident.phase, Phase::Closed { .. });
+        let is_news = old.status != new.status || old.starts_at != new.starts_at || contradicts;
         known.reported_at = self.now;
         known.alert = alert.clone();
         is_news
@@ -250,6 +268,8 @@ impl Step<'_> {
         self.incident.diagnosis = None;
         self.incident.plan = None;
         self.incident.outcome = None;
+        self.incident.resolution_task = None;
+        self.incident.progress_seen = 0;
         self.enter(Phase::Diagnosing, self.limits.diagnosis_seconds);
         self.record(EntryKind::DiagnosisStarted, "diagnosis started");
         self.effects.extend([Effect::Diagnose, Effect::SyncTicket]);
@@ -347,6 +367,17 @@ impl Step<'_> {
                 self.hand_over(&format!("{} took longer than its deadline", phase.name()));
             }
         }
+    }
+
+    fn ticket_synced(&mut self, ticket: TicketRef) {
+        let before = self.incident.ticket.as_ref().map(|known| known.status.as_str());
+        if before != Some(ticket.status.as_str()) {
+            let summary = format!("ticket {} is {}", ticket.key, ticket.status);
+            let entry =
+                TimelineEntry::new(self.now, "ticketing-agent", EntryKind::TicketSynced, summary);
+            self.effects.push(Effect::Record(entry.with_detail(json!({"url": ticket.url}))));
+        }
+        self.incident.ticket = Some(ticket);
     }
 
     fn closed_by_person(&mut self, by: &str, why: &str) {
