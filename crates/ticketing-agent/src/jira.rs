@@ -107,7 +107,7 @@ impl JiraTracker {
         self.refuse_while_unsettled(ticket)?;
         match self.post_issue(ticket).await {
             Err(error) if error.may_have_happened() => {
-                self.remember_unsettled(ticket.incident);
+                self.remember_unsettled(ticket.incident, self.clock.now());
                 Err(error)
             }
             other => {
@@ -265,17 +265,18 @@ impl JiraTracker {
 
     fn refuse_while_unsettled(&self, ticket: &NewTicket) -> Result<()> {
         let remembered = self.lock().get(&ticket.incident).copied();
-        let Some(since) = remembered.max(ticket.unanswered_since) else { return Ok(()) };
+        let Some(since) = remembered.or(ticket.unanswered_since) else { return Ok(()) };
         let until = since + Duration::from_secs(self.settings.settle_seconds);
         if self.clock.now() < until {
+            self.remember_unsettled(ticket.incident, since);
             return Err(TrackerError::CreateUnsettled { incident: ticket.incident, until });
         }
         Ok(())
     }
 
-    fn remember_unsettled(&self, incident: IncidentId) {
+    fn remember_unsettled(&self, incident: IncidentId, since: Timestamp) {
         let mut unsettled = self.lock();
-        unsettled.insert(incident, self.clock.now());
+        unsettled.insert(incident, since);
         if unsettled.len() > UNSETTLED
             && let Some(oldest) = unsettled.iter().min_by_key(|(_, at)| **at)
         {

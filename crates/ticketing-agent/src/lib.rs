@@ -1,13 +1,71 @@
 //! The ticketing agent: one ticket per incident, kept true, in Jira or in files of our own.
+//! It holds the tracker's credential and nothing else, and decides nothing about incidents.
 
+use std::sync::Arc;
+
+use anyhow::Context;
+use rpc::Host;
+use rpc::a2a::{Server, ServerOptions};
+use service::{Process, Running};
+use store::Store;
+
+mod card;
+mod config;
 mod document;
 mod error;
 mod file;
 mod jira;
+mod skills;
+mod sync;
 mod tracker;
 
+pub use card::SKILL;
+pub use config::{Config, FileSettings, TrackerKind};
 pub use document::{Block, Document, Span, clean, clean_line};
 pub use error::TrackerError;
 pub use file::FileTracker;
 pub use jira::{Auth, JiraSettings, JiraTracker};
+pub use skills::ARTIFACT;
 pub use tracker::{NewComment, NewTicket, Ticket, Tracker};
+
+/// Starts the agent.
+///
+/// # Errors
+/// A setting that cannot be used, a tracker that cannot be opened, or a port that is taken. A
+/// tracker that is down is none: its tasks fail as transient until it is back.
+pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
+    let tracker = open_tracker(&config, &process)?;
+    tracing::debug!(tracker = tracker.name(), "tracker opened");
+    let store = Store::open(&config.database).await.context("open the database (database)")?;
+    let desk = sync::Desk::new(tracker, store.clone());
+    let agent = Arc::new(skills::SyncTicket { desk, clock: process.clock().clone() });
+    let host = Host::new(
+        process.time_source(),
+        process.id_source(),
+        process.tracker().clone(),
+        process.shutdown_token(),
+    );
+    let card = card::card(&config.address()?);
+    let server = Server::new(&card, agent, store.task_store(), &host, ServerOptions::default());
+    let resumed = server.resume().await.context("resume unfinished tasks")?;
+    if resumed > 0 {
+        tracing::info!(tasks = resumed, "resumed");
+    }
+    let address = service::serve(&process, &config.listen, "listen", server.router()).await?;
+    Ok(Running { address })
+}
+
+fn open_tracker(config: &Config, process: &Process) -> anyhow::Result<Tracker> {
+    let clock = process.clock().clone();
+    match config.tracker {
+        TrackerKind::File => {
+            let tracker = FileTracker::open(&config.file.directory, clock)
+                .context("open the ticket directory (file.directory)")?;
+            Ok(Tracker::File(tracker))
+        }
+        TrackerKind::Jira => {
+            let tracker = JiraTracker::new(config.jira.clone(), clock)?;
+            Ok(Tracker::Jira(Box::new(tracker)))
+        }
+    }
+}

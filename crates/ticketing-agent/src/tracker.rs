@@ -44,7 +44,7 @@ pub struct NewComment {
 #[derive(Debug)]
 pub enum Tracker {
     File(FileTracker),
-    Jira(JiraTracker),
+    Jira(Box<JiraTracker>),
 }
 
 impl Tracker {

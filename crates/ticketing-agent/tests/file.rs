@@ -1,5 +1,7 @@
 //! The file tracker: survives restarts, damage and hostile text.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The Jira client against a Jira that holds it to the official API document.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod fake_jira;
 
 use std::sync::Arc;
@@ -60,7 +62,8 @@ impl Desk {
 }
 
 fn tracker(settings: &JiraSettings, clock: &ManualClock) -> Tracker {
-    Tracker::Jira(JiraTracker::new(settings.clone(), Clock::Manual(clock.clone())).unwrap())
+    let tracker = JiraTracker::new(settings.clone(), Clock::Manual(clock.clone())).unwrap();
+    Tracker::Jira(Box::new(tracker))
 }
 
 fn incident() -> IncidentId {

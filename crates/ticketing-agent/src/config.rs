@@ -1,0 +1,167 @@
+//! Settings of the ticketing agent.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use service::{ConfigError, Configuration, Env};
+use url::Url;
+
+use crate::jira::JiraSettings;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: String,
+    /// Address under which callers reach this agent, as its card says. Without one it is `listen`
+    /// over plain HTTP.
+    pub public_url: Option<Url>,
+    /// Database of this agent: its tasks, and which ticket belongs to which incident.
+    pub database: PathBuf,
+    pub tracker: TrackerKind,
+    pub file: FileSettings,
+    pub jira: JiraSettings,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackerKind {
+    #[default]
+    File,
+    Jira,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileSettings {
+    /// Directory of the tickets, made if it is not there. Belongs to one process.
+    pub directory: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:5030".into(),
+            public_url: None,
+            database: "data/ticketing-agent.db".into(),
+            tracker: TrackerKind::File,
+            file: FileSettings::default(),
+            jira: JiraSettings::default(),
+        }
+    }
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self { directory: "data/tickets".into() }
+    }
+}
+
+impl Configuration for Config {
+    /// `TICKETING_LISTEN`, `TICKETING_PUBLIC_URL`, `TICKETING_DATABASE`, `TICKETS_DIR`, and the variables of Jira;
+    /// `JIRA_URL` also makes Jira the tracker.
+    fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
+        env.apply("TICKETING_LISTEN", &mut self.listen)?;
+        env.apply_some("TICKETING_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("TICKETING_DATABASE", &mut self.database)?;
+        env.apply("TICKETS_DIR", &mut self.file.directory)?;
+        self.jira.apply_env(env)?;
+        if env.get("JIRA_URL").is_some() {
+            self.tracker = TrackerKind::Jira;
+        }
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.address()?;
+        match self.tracker {
+            TrackerKind::File => Ok(()),
+            TrackerKind::Jira => self.jira.validate(),
+        }
+    }
+}
+
+impl Config {
+    /// The address callers use.
+    ///
+    /// # Errors
+    /// Neither setting makes an http(s) address.
+    pub(crate) fn address(&self) -> Result<Url, ConfigError> {
+        let (field, url) = match &self.public_url {
+            Some(url) => ("public_url", Ok(url.clone())),
+            None => ("listen", Url::parse(&format!("http://{}", self.listen))),
+        };
+        let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
+        match url.scheme() {
+            "http" | "https" => Ok(url),
+            other => Err(ConfigError::setting(field, format!("{other} is not http or https"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use incident::{Severity, TicketStatus};
+    use service::load_config;
+
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        load_config(None, &Env::fixed(pairs.iter().copied()))
+    }
+
+    #[test]
+    fn the_sample_parses_and_says_the_defaults() {
+        let sample =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/ticketing-agent.yaml");
+        let read = |pairs: &[(&str, &str)]| {
+            let env = Env::fixed(pairs.iter().copied());
+            load_config::<Config>(Some(sample.as_ref()), &env).unwrap()
+        };
+        let (sample, default) = (read(&[]), Config::default());
+        assert_eq!((&sample.listen, sample.tracker), (&default.listen, default.tracker));
+        assert_eq!(sample.database, default.database);
+        assert_eq!(sample.file.directory, default.file.directory);
+        assert_eq!(sample.jira.priorities, default.jira.priorities);
+        assert_eq!(
+            (&sample.jira.via, &sample.jira.avoid),
+            (&default.jira.via, &default.jira.avoid)
+        );
+        for (status, name) in &sample.jira.statuses {
+            assert_eq!(*name, default.jira.status(*status));
+        }
+        assert_eq!(sample.jira.statuses.len(), 6);
+        assert_eq!(sample.jira.priorities[&Severity::Critical], "Highest");
+        assert_eq!(read(&[("JIRA_URL", "https://x.example.org")]).tracker, TrackerKind::Jira);
+    }
+
+    #[test]
+    fn jira_url_chooses_jira_and_the_rest_must_be_there() {
+        let url = ("JIRA_URL", "https://jira.example.org");
+        let (project, user) = (("JIRA_PROJECT", "OPS"), ("JIRA_USER", "a@example.org"));
+        let token = ("JIRA_TOKEN_FILE", "/run/secrets/jira");
+        assert_eq!(with(&[url, project, user, token]).unwrap().tracker, TrackerKind::Jira);
+        let missing = |pairs: &[(&str, &str)]| with(pairs).unwrap_err().to_string();
+        assert!(missing(&[url, user, token]).contains("jira.project"));
+        assert!(missing(&[url, project, token]).contains("jira.user"));
+        assert!(missing(&[url, project, user]).contains("jira.token_file"));
+        let plain = ("JIRA_URL", "http://jira.example.org");
+        assert!(missing(&[plain, project, user, token]).contains("unencrypted"));
+        assert!(with(&[("JIRA_URL", "http://127.0.0.1:8080"), project, user, token]).is_ok());
+        let secret = ("JIRA_URL", "https://me:hunter2@jira.example.org");
+        let error = missing(&[secret, project, user, token]);
+        assert!(error.contains("jira.url") && !error.contains("hunter2"), "{error}");
+        assert!(missing(&[("JIRA_URL", "not a url")]).contains("JIRA_URL"));
+    }
+
+    #[test]
+    fn a_partial_status_map_keeps_the_other_defaults() {
+        let text = "tracker: file\njira: { statuses: { resolved: Fixed } }\n";
+        let config: Config = service::parse_yaml(text, "t.yaml").unwrap();
+        assert_eq!(config.jira.status(TicketStatus::Resolved), "Fixed");
+        assert_eq!(config.jira.status(TicketStatus::Closed), "Done");
+        assert_eq!(config.jira.status(TicketStatus::Identified), "To Do");
+        let error = service::parse_yaml::<Config>("jira: { statuses: { fixed: Done } }", "t.yaml");
+        assert!(error.unwrap_err().to_string().contains("fixed"));
+    }
+}
