@@ -6,6 +6,7 @@ mod confidence;
 mod correlation;
 mod diagnosis;
 mod exchange;
+pub mod gates;
 mod ids;
 mod incident;
 mod machine;
@@ -13,6 +14,7 @@ mod outcome;
 mod plan;
 mod ticket;
 mod timeline;
+pub mod verification;
 
 pub use alert::{Alert, AlertStatus, Severity};
 pub use confidence::{Confidence, ConfidenceError};
@@ -23,6 +25,8 @@ pub use ids::{AlertId, AttemptId, IdError, IncidentId, PlanId};
 pub use incident::{Incident, NeedsHuman, Phase, ResolvedBy, TrackedAlert};
 pub use machine::{Effect, Event, Limits, TransitionError};
 pub use outcome::{CheckReport, Outcome, OutcomeResult, StepReport};
-pub use plan::{Check, Comparison, EffectClass, GateVerdict, Mode, Plan, PlannedStep, Undo};
+pub use plan::{
+    Baseline, Check, CheckRole, Comparison, EffectClass, GateVerdict, Mode, Plan, PlannedStep, Undo,
+};
 pub use ticket::{TicketComment, TicketRef, TicketStatus, TicketUpdate};
 pub use timeline::{EntryKind, TimelineEntry};

@@ -23,6 +23,9 @@ pub struct Plan {
     /// The symptom first, then the neighbours; all must hold.
     pub checks: Vec<Check>,
     pub gates: Vec<GateVerdict>,
+    /// What the checks read right before the act; a fix must leave no neighbour worse.
+    #[serde(default)]
+    pub baseline: Vec<Baseline>,
     pub created_at: Timestamp,
 }
 
@@ -48,6 +51,15 @@ pub enum Mode {
     /// Act after a recorded approval.
     Approve,
     Auto,
+}
+
+/// What one check read before the act.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    pub check: String,
+    /// `None`: no data, or not a number.
+    pub value: Option<f64>,
+    pub at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +96,8 @@ pub enum Undo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     pub name: String,
+    #[serde(default)]
+    pub role: CheckRole,
     pub query: String,
     pub comparison: Comparison,
     pub threshold: f64,
@@ -92,6 +106,17 @@ pub struct Check {
     /// How long after the act the check may take to become true.
     #[serde(with = "millis")]
     pub within: Duration,
+}
+
+/// What a check stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckRole {
+    /// Must pass its threshold after the act, whatever it was before.
+    #[default]
+    Symptom,
+    /// Must pass its threshold if it did so before the act, and else be no worse than it was.
+    Neighbour,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +142,42 @@ impl Comparison {
             Self::Above => value > threshold,
             Self::AtLeast => value >= threshold,
             Self::Equal => value == threshold,
+        }
+    }
+
+    /// The value furthest from passing; `None` when there is none, or one is not a number.
+    pub fn worst(self, values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+        let numbers: Option<Vec<f64>> =
+            values.into_iter().map(|value| value.filter(|number| !number.is_nan())).collect();
+        let numbers = numbers?.into_iter();
+        match self {
+            Self::Below | Self::AtMost => numbers.max_by(f64::total_cmp),
+            Self::Above | Self::AtLeast => numbers.min_by(f64::total_cmp),
+            Self::Equal => {
+                let numbers: Vec<f64> = numbers.collect();
+                let is_one = numbers.windows(2).all(|pair| pair[0] == pair[1]);
+                numbers.first().copied().filter(|_| is_one)
+            }
+        }
+    }
+
+    /// The threshold moved to where `value` still passes, `share` of it away; never tightened.
+    pub fn loosened(self, threshold: f64, value: f64, share: f64) -> f64 {
+        let slack = value.abs() * share;
+        match self {
+            Self::Below | Self::AtMost => threshold.max(value + slack),
+            Self::Above | Self::AtLeast => threshold.min(value - slack),
+            Self::Equal => value,
+        }
+    }
+
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Below => "<",
+            Self::AtMost => "<=",
+            Self::Above => ">",
+            Self::AtLeast => ">=",
+            Self::Equal => "==",
         }
     }
 }
