@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -11,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Body};
 use crate::fleet::Change;
 use crate::listen::Port;
 
@@ -64,7 +63,7 @@ async fn config(State(port): State<Port>) -> Json<Value> {
     }))
 }
 
-async fn configure(State(port): State<Port>, body: Bytes) -> Answer {
+async fn configure(State(port): State<Port>, Body(body): Body) -> Answer {
     let mut wanted = BTreeMap::new();
     for (key, value) in object(&body)? {
         let number = whole_number(&key, &value)?;
@@ -103,7 +102,7 @@ async fn restart(State(port): State<Port>) -> (StatusCode, Json<Value>) {
     (StatusCode::ACCEPTED, Json(body))
 }
 
-async fn scale(State(port): State<Port>, body: Bytes) -> Answer {
+async fn scale(State(port): State<Port>, Body(body): Body) -> Answer {
     let fields = object(&body)?;
     if let Some(other) = fields.keys().find(|key| *key != "replicas") {
         return Err(ApiError::field(other, format!("unknown field {other:?}; known: replicas")));

@@ -1,7 +1,10 @@
 //! What a caller is told when a request is refused: a status, a sentence, and the field to blame.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -15,6 +18,10 @@ pub(crate) enum ApiError {
     Unauthorized,
     #[error("{0}")]
     NotFound(String),
+    #[error("{method} is not possible on {path}")]
+    WrongMethod { method: Method, path: String },
+    #[error("cannot read the body: {0}")]
+    Unreadable(#[from] BytesRejection),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -35,6 +42,8 @@ impl ApiError {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unreadable(rejection) => rejection.status(),
             Self::Admin(error) => match error {
                 AdminError::UnknownSetting { .. }
                 | AdminError::OutOfBounds { .. }
@@ -69,4 +78,24 @@ impl IntoResponse for ApiError {
         }
         (self.status(), Json(body)).into_response()
     }
+}
+
+/// A body of any content type, since `curl -d` sends JSON as a form.
+#[derive(Debug)]
+pub(crate) struct Body(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(Bytes::from_request(request, state).await?))
+    }
+}
+
+pub(crate) async fn no_such_path(uri: Uri) -> ApiError {
+    ApiError::NotFound(format!("nothing is at {}", uri.path()))
+}
+
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::WrongMethod { method, path: uri.path().to_owned() }
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Body};
 use crate::fleet::{Fault, Fleet};
 use crate::listen::Port;
 
@@ -22,7 +21,7 @@ pub(crate) fn routes() -> Router<Port> {
 async fn trigger(
     State(port): State<Port>,
     Path(name): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<Value>, ApiError> {
     let fault = known(&name)?;
     let seconds = duration_seconds(&body)?;

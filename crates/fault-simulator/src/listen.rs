@@ -15,6 +15,7 @@ use service::{Process, Secret};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::error::{no_such_path, wrong_method};
 use crate::exposition::Format;
 use crate::fleet::{Fleet, Server};
 use crate::{admin_routes, fault_routes, metrics};
@@ -82,6 +83,8 @@ fn routes(port: Port) -> Router {
         .route("/readyz", get(|| async { "ready\n" }))
         .merge(admin_routes::routes(&port))
         .merge(fault_routes::routes())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(CatchPanicLayer::new())
         .with_state(port)
