@@ -48,8 +48,8 @@ fn skill() -> AgentSkill {
         id: SKILL.into(),
         name: "Sync ticket".into(),
         description: "Takes a TicketUpdate data part and makes the incident's ticket say so; a \
-                      repeated update changes nothing. Plain text that names an incident or a \
-                      ticket is answered with where that ticket stands."
+                      repeated update changes nothing. Plain text that names an incident is \
+                      answered with where its ticket stands."
             .into(),
         tags: vec!["ticket".into(), "jira".into(), "incident".into()],
         examples: vec!["Where is the ticket of inc_0199a7c2b8e07d43a0f1c2d3e4f5a6b7?".into()],

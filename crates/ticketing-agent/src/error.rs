@@ -20,8 +20,8 @@ pub enum TrackerError {
     /// An earlier create may have made a ticket that the search does not show yet.
     #[error("ticket of {incident} may exist since an unanswered create; searching until {until}")]
     CreateUnsettled { incident: IncidentId, until: Timestamp },
-    #[error("{operation}: credential refused ({status}); check the user and the token file")]
-    Unauthorised { operation: &'static str, status: u16 },
+    #[error("{operation}: not allowed ({status}): {reason}; check the user and the token file")]
+    Unauthorised { operation: &'static str, status: u16, reason: String },
     #[error("{operation}: refused ({status}): {}", messages.join("; "))]
     Refused { operation: &'static str, status: u16, messages: Vec<String> },
     #[error(

@@ -277,16 +277,20 @@ impl Record {
             word(self.severity),
             markdown::escape(&self.incident.to_string()),
             markdown::escape(&self.labels.join(", ")),
-            self.created_at,
-            self.description,
+            to_the_second(self.created_at),
+            self.description.trim_end(),
         );
         text.push_str("## Status\n\n");
         for change in &self.history {
-            text.push_str(&format!("- {} {}\n", change.at, word(change.status)));
+            text.push_str(&format!("- {} {}\n", to_the_second(change.at), word(change.status)));
         }
         text.push_str("\n## Comments\n\n");
         for comment in &self.comments {
-            text.push_str(&format!("### {}\n\n{}\n\n", comment.at, comment.body));
+            text.push_str(&format!(
+                "### {}\n\n{}\n\n",
+                to_the_second(comment.at),
+                comment.body.trim_end()
+            ));
         }
         text
     }
@@ -296,6 +300,10 @@ impl Record {
 fn word(name: impl Serialize) -> String {
     let value = serde_json::to_value(name).expect("these enums are plain strings");
     value.as_str().unwrap_or_default().replace('_', " ")
+}
+
+fn to_the_second(at: Timestamp) -> impl std::fmt::Display {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
 
 fn text_of(document: &Document) -> String {

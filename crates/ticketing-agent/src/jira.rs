@@ -43,7 +43,7 @@ pub struct JiraTracker {
     http: Http,
     settings: JiraSettings,
     clock: Clock,
-    /// Incidents whose create got no answer, and when.
+    /// Incidents whose create has no answer, and when it was sent.
     unsettled: Mutex<HashMap<IncidentId, Timestamp>>,
 }
 
@@ -105,16 +105,13 @@ impl JiraTracker {
             return Ok(existing);
         }
         self.refuse_while_unsettled(ticket)?;
-        match self.post_issue(ticket).await {
-            Err(error) if error.may_have_happened() => {
-                self.remember_unsettled(ticket.incident, self.clock.now());
-                Err(error)
-            }
-            other => {
-                self.lock().remove(&ticket.incident);
-                other
-            }
+        // Before the call, because this future may be dropped in the middle of it.
+        self.remember_unsettled(ticket.incident, self.clock.now());
+        let created = self.post_issue(ticket).await;
+        if !matches!(&created, Err(error) if error.may_have_happened()) {
+            self.lock().remove(&ticket.incident);
         }
+        created
     }
 
     pub(crate) async fn find(&self, incident: IncidentId) -> Result<Option<Ticket>> {

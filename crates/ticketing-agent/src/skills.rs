@@ -25,22 +25,29 @@ pub(crate) struct SyncTicket {
 impl Agent for SyncTicket {
     fn run(self: Arc<Self>, job: Job) -> BoxFuture<'static, Result<(), AgentError>> {
         Box::pin(async move {
-            match updates(&job.message)?.as_slice() {
-                [] => self.answer(&job).await,
-                [update] => self.sync(update, &job).await,
-                _ => Err(AgentError::Rejected("one TicketUpdate part per message".into())),
-            }
+            let cancelled = job.cancelled.clone();
+            // Stopping anywhere is safe: what a tracker has done already is found there again.
+            cancelled.run_until_cancelled(self.work(&job)).await.unwrap_or(Ok(()))
         })
     }
 }
 
 impl SyncTicket {
+    async fn work(&self, job: &Job) -> Result<(), AgentError> {
+        match updates(&job.message)?.as_slice() {
+            [] => self.answer(job).await,
+            [update] => self.sync(update, job).await,
+            _ => Err(AgentError::Rejected("one TicketUpdate part per message".into())),
+        }
+    }
+
     async fn sync(&self, update: &TicketUpdate, job: &Job) -> Result<(), AgentError> {
         job.updates.working(format!("updating the ticket of {}", update.incident_id)).await?;
         let interrupted = job.is_resumed.then(|| self.clock.now());
         let synced = self.desk.sync(update, interrupted).await.map_err(failure)?;
         let (ticket, why) = (&synced.ticket, synced.not_moved.as_deref());
-        let mut text = format!("{} is {:?}: {}", ticket.key, ticket.status, synced.title);
+        let title = clean_line(&synced.title, 200);
+        let mut text = format!("{} is {:?}: {title}", ticket.key, ticket.status);
         if let Some(why) = why {
             text.push_str(&format!(" (not moved: {why})"));
         }
@@ -49,32 +56,23 @@ impl SyncTicket {
         Ok(job.updates.complete(text).await?)
     }
 
-    /// Plain text: where the ticket stands that it names, or how to ask.
+    /// Plain text: where the ticket of a named incident stands, or how to ask. Tickets are not
+    /// looked up by key: this agent's credential may see more of the tracker than its callers may.
     async fn answer(&self, job: &Job) -> Result<(), AgentError> {
         let text = job.message.text();
         let named = words(&text).find_map(|word| word.parse::<IncidentId>().ok());
-        let found = match named {
-            Some(incident) => self.desk.tracker().find(incident).await.map_err(failure)?,
-            None => self.by_key(&text).await?,
-        };
-        let answer = match (found, named) {
-            (Some(ticket), _) => describe(&ticket),
-            (None, Some(incident)) => format!("{incident} has no ticket"),
-            (None, None) => format!(
-                "Name an incident (inc_…) or a ticket to hear where it stands; send a TicketUpdate \
+        let answer = match named {
+            Some(incident) => match self.desk.tracker().find(incident).await.map_err(failure)? {
+                Some(ticket) => describe(&ticket),
+                None => format!("{incident} has no ticket"),
+            },
+            None => format!(
+                "Name an incident (inc_…) to hear where its ticket stands; send a TicketUpdate \
                  data part ({}) to change it.",
                 incident::EXTENSION_URI
             ),
         };
         Ok(job.updates.complete(answer).await?)
-    }
-
-    /// The first ticket named in a text by a key such as `FB-12`.
-    async fn by_key(&self, text: &str) -> Result<Option<Ticket>, AgentError> {
-        match words(text).find(|word| is_key(word)) {
-            Some(key) => self.desk.tracker().get(key).await.map_err(failure),
-            None => Ok(None),
-        }
     }
 }
 
@@ -97,15 +95,6 @@ fn describe(ticket: &Ticket) -> String {
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')))
-}
-
-fn is_key(word: &str) -> bool {
-    word.split_once('-').is_some_and(|(project, number)| {
-        project.starts_with(|c: char| c.is_ascii_uppercase())
-            && project.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-            && (1..=18).contains(&number.len())
-            && number.chars().all(|c| c.is_ascii_digit())
-    })
 }
 
 fn failure(error: impl Into<SyncError>) -> AgentError {

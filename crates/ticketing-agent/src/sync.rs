@@ -181,7 +181,7 @@ impl Desk {
 
 fn new_ticket(update: &TicketUpdate) -> NewTicket {
     let description = Document::from_text(&update.description)
-        .paragraph([Span::strong("Incident "), Span::text_of(&update.incident_id.to_string())]);
+        .paragraph([Span::strong("Incident"), Span::text_of(&format!(" {}", update.incident_id))]);
     NewTicket {
         incident: update.incident_id,
         title: update.title.clone(),

@@ -189,7 +189,8 @@ fn refusal(
     };
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            TrackerError::Unauthorised { operation, status: status.as_u16() }
+            let reason = messages.join("; ");
+            TrackerError::Unauthorised { operation, status: status.as_u16(), reason }
         }
         StatusCode::NOT_FOUND => TrackerError::NotFound {
             operation,
