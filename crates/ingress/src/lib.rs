@@ -1,1 +1,21 @@
-//! ingress.
+//! Ingress: alerts in, incidents, the workflow through the agents, the console. It holds no
+//! credential that changes a target, and acknowledges nothing it has not committed.
+
+mod agent;
+mod card;
+mod config;
+mod console;
+mod engine;
+mod error;
+mod limits;
+mod mapping;
+mod metrics;
+mod performer;
+mod routes;
+mod start;
+mod ticket;
+mod webhook;
+
+pub use config::{AgentUrls, Config};
+pub use mapping::Mapping;
+pub use start::start;

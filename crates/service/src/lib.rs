@@ -22,6 +22,3 @@ pub use process::{Process, ShutdownError};
 pub use run::{Running, run};
 pub use secret::Secret;
 pub use telemetry::{LogFormat, init_telemetry};
-
-/// The types programs need to register their own metric families.
-pub use prometheus_client;

@@ -1,0 +1,148 @@
+//! The settings of ingress.
+
+use std::path::PathBuf;
+
+use incident::{CorrelationRule, Limits};
+use serde::Deserialize;
+use service::{ConfigError, Configuration, Env};
+use url::Url;
+
+use crate::Mapping;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of webhooks, the API and A2A.
+    pub listen: String,
+    /// Address of the console.
+    pub console_listen: String,
+    /// The absolute URL under which other agents reach `listen`; default `http://<listen>`.
+    pub public_url: Option<Url>,
+    /// The database file. Incidents live here; it belongs to one process.
+    pub database: PathBuf,
+    pub agents: AgentUrls,
+    /// Times and counts that bound every phase of an incident.
+    pub limits: Limits,
+    /// Which labels name a target. The first rule whose labels an alert all has is used.
+    pub correlation: Vec<CorrelationRule>,
+    /// How an incident is described from its first alert.
+    pub mapping: Mapping,
+    /// Largest webhook body in bytes; a larger one is answered 413.
+    pub body_bytes: usize,
+    /// Deliveries held in memory. Beyond this, senders receive 503 and retry.
+    pub queue_capacity: usize,
+}
+
+/// Where the other agents publish their cards.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentUrls {
+    pub diagnostic: Url,
+    pub resolution: Url,
+    pub ticketing: Url,
+}
+
+impl Default for AgentUrls {
+    fn default() -> Self {
+        let local = |port: u16| {
+            Url::parse(&format!("http://127.0.0.1:{port}")).expect("a literal URL parses")
+        };
+        Self { diagnostic: local(5010), resolution: local(5020), ticketing: local(5030) }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let rule = |labels: &[&str]| CorrelationRule {
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        };
+        Self {
+            listen: "127.0.0.1:5000".into(),
+            console_listen: "127.0.0.1:5001".into(),
+            public_url: None,
+            database: "data/ingress.db".into(),
+            agents: AgentUrls::default(),
+            limits: Limits::default(),
+            correlation: vec![
+                rule(&["cluster", "server"]),
+                rule(&["server"]),
+                rule(&["service", "instance"]),
+                rule(&["instance"]),
+                rule(&["service"]),
+            ],
+            mapping: Mapping::default(),
+            body_bytes: 8 << 20,
+            queue_capacity: 1024,
+        }
+    }
+}
+
+impl Config {
+    /// The URL the card advertises.
+    pub fn advertised_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+}
+
+impl Configuration for Config {
+    fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
+        env.apply("INGRESS_LISTEN", &mut self.listen)?;
+        env.apply("INGRESS_CONSOLE_LISTEN", &mut self.console_listen)?;
+        env.apply_some("INGRESS_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("INGRESS_DATABASE", &mut self.database)?;
+        env.apply("DIAGNOSTIC_AGENT_URL", &mut self.agents.diagnostic)?;
+        env.apply("RESOLUTION_AGENT_URL", &mut self.agents.resolution)?;
+        env.apply("TICKETING_AGENT_URL", &mut self.agents.ticketing)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let zero = |field: &str| Err(ConfigError::setting(field, "must not be 0"));
+        if self.body_bytes == 0 {
+            return zero("body_bytes");
+        }
+        if self.queue_capacity == 0 {
+            return zero("queue_capacity");
+        }
+        if self.limits.rounds == 0 {
+            return zero("limits.rounds");
+        }
+        let is_unspecified =
+            self.listen.starts_with("0.0.0.0:") || self.listen.starts_with("[::]:");
+        if is_unspecified && self.public_url.is_none() {
+            let why = "is needed when `listen` names no address: the card would advertise one \
+                       that nobody can reach";
+            return Err(ConfigError::setting("public_url", why));
+        }
+        self.mapping.validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_the_agents() {
+        let env = Env::fixed([("DIAGNOSTIC_AGENT_URL", "http://diagnostic-agent:5010")]);
+        let config: Config = service::load_config(None, &env).unwrap();
+        assert_eq!(config.agents.diagnostic.as_str(), "http://diagnostic-agent:5010/");
+        let env = Env::fixed([("DIAGNOSTIC_AGENT_URL", "nowhere")]);
+        assert!(service::load_config::<Config>(None, &env).is_err());
+    }
+
+    #[test]
+    fn an_address_nobody_can_reach_is_not_advertised() {
+        let env = Env::fixed([("INGRESS_LISTEN", "0.0.0.0:5000")]);
+        let error = service::load_config::<Config>(None, &env).unwrap_err().to_string();
+        assert!(error.starts_with("setting `public_url`"), "{error}");
+    }
+
+    #[test]
+    fn the_sample_configuration_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/ingress.yaml");
+        service::load_config::<Config>(Some(path.as_ref()), &Env::fixed([])).unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+// Reads incidents and the selected timeline again whenever the server says something changed.
+// Every text comes from alerts or logs: it is only ever set as text, never as markup.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+let selected = location.hash.slice(1);
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+async function read(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+function row(incident) {
+  const made = element("tr");
+  made.tabIndex = 0;
+  made.setAttribute("aria-selected", String(incident.id === selected));
+  made.append(
+    element("td", incident.phase.name.replaceAll("_", " "), `phase ${incident.phase.name}`),
+    element("td", incident.severity),
+    element("td", incident.title),
+    element("td", incident.affected_systems.join(", ")),
+    element("td", new Date(incident.opened_at).toLocaleTimeString()),
+    element("td", incident.ticket ? `${incident.ticket.key} ${incident.ticket.status}` : ""),
+  );
+  const open = () => { selected = incident.id; location.hash = selected; refresh(); };
+  made.addEventListener("click", open);
+  made.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
+  return made;
+}
+
+function entry(item, opened) {
+  const made = element("li");
+  const seconds = (Date.parse(item.at) - opened) / 1000;
+  const what = element("div");
+  if (item.detail === undefined) {
+    what.textContent = item.summary;
+  } else {
+    const more = element("details");
+    more.append(element("summary", item.summary), element("pre", JSON.stringify(item.detail, null, 2)));
+    what.append(more);
+  }
+  const time = element("time", `${seconds >= 0 ? "+" : ""}${seconds.toFixed(3)} s`);
+  time.dateTime = item.at;
+  made.append(time, element("span", item.actor, "actor"), what);
+  made.dataset.sequence = item.sequence;
+  return made;
+}
+
+async function showTimeline(incident) {
+  const list = byId("timeline");
+  if (list.dataset.incident !== incident.id) {
+    list.replaceChildren();
+    list.dataset.incident = incident.id;
+  }
+  const last = list.lastElementChild ? list.lastElementChild.dataset.sequence : 0;
+  const items = await read(`/api/v1/incidents/${incident.id}/timeline?after=${last}`);
+  for (const item of items) list.append(entry(item, Date.parse(incident.opened_at)));
+  byId("title").textContent = incident.title;
+  const diagnosis = incident.diagnosis ? ` · ${incident.diagnosis.summary}` : "";
+  byId("facts").textContent = `${incident.id} · ${incident.phase.name.replaceAll("_", " ")}${diagnosis}`;
+  byId("detail").hidden = false;
+}
+
+let reading = false;
+let again = false;
+
+async function refresh() {
+  if (reading) { again = true; return; }
+  reading = true;
+  try {
+    const incidents = await read("/api/v1/incidents?limit=100");
+    byId("incidents").replaceChildren(...incidents.map(row));
+    byId("empty").hidden = incidents.length > 0;
+    const shown = incidents.find((incident) => incident.id === selected) || incidents[0];
+    if (shown) await showTimeline(shown);
+  } catch (error) {
+    byId("connection").textContent = String(error.message);
+  } finally {
+    reading = false;
+    if (again) { again = false; refresh(); }
+  }
+}
+
+const source = new EventSource("/events");
+source.addEventListener("open", () => { byId("connection").textContent = "live"; refresh(); });
+source.addEventListener("change", refresh);
+source.addEventListener("error", () => { byId("connection").textContent = "reconnecting"; });
+window.addEventListener("hashchange", () => { selected = location.hash.slice(1); refresh(); });
+refresh();

@@ -1,0 +1,273 @@
+//! Takes events into incidents: load, let the pure machine decide, commit the new state with its
+//! timeline and its effects, wake whoever performs them. Nothing happens outside a transaction.
+
+use incident::{
+    Alert, Effect, EntryKind, Event, Incident, IncidentId, Limits, Phase, TimelineEntry, correlate,
+};
+use jiff::Timestamp;
+use serde_json::json;
+use service::Process;
+use store::{Store, StoreError, Transaction};
+use tokio::sync::{Notify, watch};
+
+use crate::Config;
+use crate::metrics::{IngressMetrics, PhaseLabel};
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) process: Process,
+    pub(crate) config: Config,
+    pub(crate) metrics: IngressMetrics,
+    /// Rung when the outbox or a deadline changed.
+    pub(crate) work: Notify,
+    /// Counts commits, for whoever watches incidents.
+    pub(crate) changes: watch::Sender<u64>,
+}
+
+impl Engine {
+    pub(crate) fn new(store: Store, process: Process, config: Config) -> Self {
+        let metrics = IngressMetrics::new(process.metrics());
+        let (work, changes) = (Notify::new(), watch::Sender::new(0));
+        Self { store, process, config, metrics, work, changes }
+    }
+
+    /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub(crate) async fn take_alerts(
+        &self,
+        source: &str,
+        body: &str,
+        alerts: &[Alert],
+    ) -> Result<Vec<IncidentId>, StoreError> {
+        let now = self.process.now();
+        let mut transaction = self.store.begin().await?;
+        transaction.put_delivery(source, body, now).await?;
+        let mut incidents = Vec::new();
+        for alert in alerts {
+            let taken = self.take_alert(&mut transaction, alert, now).await?;
+            incidents.extend(taken);
+        }
+        transaction.commit().await?;
+        self.committed();
+        Ok(incidents)
+    }
+
+    async fn take_alert(
+        &self,
+        transaction: &mut Transaction<'_>,
+        alert: &Alert,
+        now: Timestamp,
+    ) -> Result<Option<IncidentId>, StoreError> {
+        let key = correlate(alert, &self.config.correlation);
+        let known = transaction.incident_of_alert(alert).await?;
+        if let Some(known) =
+            known.filter(|known| !starts_new_incident(known, alert, now, self.limits()))
+        {
+            return self.report(transaction, known, alert, now).await.map(Some);
+        }
+        if !alert.is_firing() {
+            // The end of an alert that never fired here: there is nothing to end.
+            return Ok(None);
+        }
+        let latest = transaction.latest_incident(&key).await?;
+        let follows = match latest {
+            Some(latest) if !starts_new_incident(&latest, alert, now, self.limits()) => {
+                return self.report(transaction, latest, alert, now).await.map(Some);
+            }
+            latest => latest.map(|latest| latest.id),
+        };
+        let mut incident = self.open(alert, now);
+        incident.follows = follows;
+        incident.key = key;
+        transaction.put_incident(&incident, now).await?;
+        let entry = TimelineEntry::new(
+            now,
+            "ingress",
+            EntryKind::IncidentOpened,
+            format!("incident opened: {}", incident.title),
+        );
+        let detail = json!({"incident_id": incident.id, "severity": incident.severity,
+            "affected_systems": incident.affected_systems, "follows": incident.follows});
+        transaction.append_audit(incident.id, &entry.with_detail(detail)).await?;
+        self.report(transaction, incident, alert, now).await.map(Some)
+    }
+
+    async fn report(
+        &self,
+        transaction: &mut Transaction<'_>,
+        incident: Incident,
+        alert: &Alert,
+        now: Timestamp,
+    ) -> Result<IncidentId, StoreError> {
+        let id = incident.id;
+        transaction.link_alert(alert, id).await?;
+        self.apply(transaction, incident, Event::AlertReported(alert.clone()), now).await?;
+        Ok(id)
+    }
+
+    fn open(&self, alert: &Alert, now: Timestamp) -> Incident {
+        let described = self.config.mapping.describe(alert);
+        Incident {
+            id: IncidentId::new(self.process.new_id()),
+            key: String::new().into(),
+            title: described.title,
+            description: described.description,
+            severity: alert.severity,
+            affected_systems: described.affected_systems,
+            tags: described.tags,
+            phase: Phase::Open,
+            alerts: Vec::new(),
+            opened_at: now,
+            round: 1,
+            deadline: None,
+            diagnosis: None,
+            plan: None,
+            outcome: None,
+            resolution_task: None,
+            progress_seen: 0,
+            ticket: None,
+            follows: None,
+        }
+    }
+
+    /// Takes events into one incident, and removes the outbox row that brought them.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub(crate) async fn take_events(
+        &self,
+        id: IncidentId,
+        events: Vec<Event>,
+        done: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let now = self.process.now();
+        let mut transaction = self.store.begin().await?;
+        for event in events {
+            let Some(incident) = transaction.incident(id).await? else { continue };
+            self.apply(&mut transaction, incident, event, now).await?;
+        }
+        if let Some(row) = done {
+            transaction.finish_outbox(row).await?;
+        }
+        transaction.commit().await?;
+        self.committed();
+        Ok(())
+    }
+
+    /// Ends the phases of incidents whose deadline has come.
+    ///
+    /// # Errors
+    /// Deadlines that could not be stored are met again.
+    pub(crate) async fn meet_deadlines(&self) -> Result<(), StoreError> {
+        for id in self.store.overdue(self.process.now()).await? {
+            let now = self.process.now();
+            let mut transaction = self.store.begin().await?;
+            let incident = transaction.incident(id).await?;
+            let due = incident.filter(|i| i.deadline.is_some_and(|deadline| deadline <= now));
+            if let Some(incident) = due {
+                self.apply(&mut transaction, incident, Event::DeadlineReached, now).await?;
+                transaction.commit().await?;
+                self.committed();
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        mut incident: Incident,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let before = incident.phase.name();
+        let effects = match incident.handle(event, now, self.limits()) {
+            Ok(effects) => effects,
+            Err(late) => {
+                tracing::debug!(incident.id = %incident.id, %late, "event dropped");
+                return Ok(());
+            }
+        };
+        transaction.put_incident(&incident, now).await?;
+        for effect in effects {
+            let kind = match effect {
+                Effect::Record(entry) => {
+                    transaction.append_audit(incident.id, &entry).await?;
+                    continue;
+                }
+                Effect::Diagnose => Work::Diagnose,
+                Effect::Resolve => Work::Resolve,
+                Effect::CancelResolution => Work::CancelResolution,
+                Effect::SyncTicket => Work::SyncTicket,
+            };
+            transaction.push_outbox(incident.id, kind.name(), incident.round, now).await?;
+        }
+        if before != incident.phase.name() {
+            let phase = incident.phase.name();
+            self.metrics.phases_entered.get_or_create(&PhaseLabel { phase }).inc();
+            tracing::info!(incident.id = %incident.id, phase, title = ?incident.title, "incident");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn committed(&self) {
+        self.work.notify_one();
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+}
+
+/// Whether a firing alert opens another incident instead of going into a closed one.
+fn starts_new_incident(
+    incident: &Incident,
+    alert: &Alert,
+    now: Timestamp,
+    limits: &Limits,
+) -> bool {
+    let ended_at = match &incident.phase {
+        Phase::Closed { at, .. } | Phase::Suppressed { at, .. } => *at,
+        _ => return false,
+    };
+    // A late report of an episode this incident has seen belongs to it, however old it is.
+    let is_seen = incident.alerts.iter().any(|tracked| {
+        tracked.alert.source == alert.source
+            && tracked.alert.fingerprint == alert.fingerprint
+            && tracked.alert.starts_at >= alert.starts_at
+            && !tracked.alert.is_firing()
+    });
+    let window =
+        jiff::SignedDuration::from_secs(limits.reopen_seconds.try_into().unwrap_or(i64::MAX));
+    alert.is_firing() && !is_seen && now.duration_since(ended_at) > window
+}
+
+/// The kinds of outbox rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Diagnose,
+    Resolve,
+    CancelResolution,
+    SyncTicket,
+}
+
+impl Work {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Diagnose => "diagnose",
+            Self::Resolve => "resolve",
+            Self::CancelResolution => "cancel_resolution",
+            Self::SyncTicket => "sync_ticket",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Diagnose, Self::Resolve, Self::CancelResolution, Self::SyncTicket]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}

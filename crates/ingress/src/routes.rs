@@ -1,0 +1,258 @@
+//! The listener of webhooks and the API.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use incident::{Alert, Event, Incident, IncidentId, TimelineEntry};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::engine::Engine;
+use crate::error::{ApiError, BadField};
+use crate::metrics::Delivery;
+use crate::performer::Performer;
+use crate::webhook::alertmanager;
+
+/// Incidents in one answer at most.
+const PAGE: u32 = 500;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) performer: Arc<Performer>,
+    /// One permit for each delivery that may wait for the database.
+    pub(crate) waiting: Arc<Semaphore>,
+}
+
+pub(crate) fn routes(api: Api) -> Router {
+    let limit = DefaultBodyLimit::max(api.engine.config.body_bytes);
+    Router::new()
+        .route("/webhooks/alertmanager", post(take_alertmanager))
+        .merge(read_routes())
+        .route("/api/v1/incidents/{id}/close", post(close))
+        .route("/api/v1/incidents/{id}/approval", post(approve))
+        .layer(limit)
+        .with_state(api)
+}
+
+/// What the console shows too.
+pub(crate) fn read_routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/incidents", get(list))
+        .route("/api/v1/incidents/{id}", get(show))
+        .route("/api/v1/incidents/{id}/timeline", get(timeline))
+}
+
+async fn take_alertmanager(
+    State(api): State<Api>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let answer = match take_delivery(&api, body).await {
+        Ok(incidents) => Json(json!({ "incidents": incidents })).into_response(),
+        Err(error) => {
+            if error.status().is_client_error() {
+                tracing::warn!(source = alertmanager::SOURCE, %error, "delivery refused");
+            }
+            error.into_response()
+        }
+    };
+    let label = Delivery { source: alertmanager::SOURCE, status: answer.status().as_u16() };
+    api.engine.metrics.deliveries.get_or_create(&label).inc();
+    answer
+}
+
+async fn take_delivery(
+    api: &Api,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Vec<IncidentId>, ApiError> {
+    let body = read_body(api, body)?;
+    let alerts = alertmanager::read(&body, &api.engine.config.mapping)?;
+    let text = String::from_utf8_lossy(&body);
+    api.take_alerts(alertmanager::SOURCE, &text, &alerts).await
+}
+
+impl Api {
+    /// Stores alerts, unless too many deliveries wait already.
+    pub(crate) async fn take_alerts(
+        &self,
+        source: &str,
+        body: &str,
+        alerts: &[Alert],
+    ) -> Result<Vec<IncidentId>, ApiError> {
+        let capacity = self.engine.config.queue_capacity;
+        let _permit = self.waiting.try_acquire().map_err(|_| ApiError::Overloaded(capacity))?;
+        Ok(self.engine.take_alerts(source, body, alerts).await?)
+    }
+}
+
+fn read_body(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge { limit: api.engine.config.body_bytes },
+        _ => BadField::new("body", rejection.body_text()).into(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct ListQuery {
+    limit: Option<u32>,
+    before: Option<String>,
+}
+
+/// An incident as the API shows it.
+#[derive(Debug, Serialize)]
+struct IncidentView {
+    #[serde(flatten)]
+    incident: Incident,
+    changed_at: Timestamp,
+}
+
+async fn list(
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Vec<IncidentView>>, ApiError> {
+    let limit = query.limit.unwrap_or(50);
+    if limit == 0 || limit > PAGE {
+        return Err(BadField::new("limit", format!("must be within 1..={PAGE}")).into());
+    }
+    let before = query.before.map(|id| parse_id(&id, "before")).transpose()?;
+    let incidents = api.engine.store.incidents(limit, before).await?;
+    let views = incidents
+        .into_iter()
+        .map(|stored| IncidentView { incident: stored.incident, changed_at: stored.changed_at });
+    Ok(Json(views.collect()))
+}
+
+async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<IncidentView>, ApiError> {
+    let id = parse_id(&id, "id")?;
+    let stored = api.engine.store.incident(id).await?;
+    let stored = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?;
+    Ok(Json(IncidentView { incident: stored.incident, changed_at: stored.changed_at }))
+}
+
+#[derive(Debug, Deserialize)]
+struct TimelineQuery {
+    /// Only entries after this sequence.
+    after: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct EntryView {
+    sequence: i64,
+    #[serde(flatten)]
+    entry: TimelineEntry,
+}
+
+async fn timeline(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<TimelineQuery>,
+) -> Result<Json<Vec<EntryView>>, ApiError> {
+    let id = parse_id(&id, "id")?;
+    if api.engine.store.incident(id).await?.is_none() {
+        return Err(ApiError::NotFound(id.to_string()));
+    }
+    let rows = api.engine.store.timeline(id, query.after.unwrap_or_default()).await?;
+    let views = rows.into_iter().map(|row| EntryView { sequence: row.sequence, entry: row.entry });
+    Ok(Json(views.collect()))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloseRequest {
+    by: String,
+    why: String,
+}
+
+async fn close(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, ApiError> {
+    let id = parse_id(&id, "id")?;
+    let request: CloseRequest = parse_json(&read_body(&api, body)?)?;
+    let stored = api.engine.store.incident(id).await?;
+    let stored = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?;
+    if stored.incident.phase.is_final() {
+        return Err(ApiError::Conflict(format!("{id} is closed already")));
+    }
+    let event = Event::ClosedByPerson { by: request.by, why: request.why };
+    api.engine.take_events(id, vec![event], None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApprovalRequest {
+    plan_hash: String,
+    approved: bool,
+    by: String,
+}
+
+async fn approve(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, ApiError> {
+    let id = parse_id(&id, "id")?;
+    let request: ApprovalRequest = parse_json(&read_body(&api, body)?)?;
+    api.approve(id, request.plan_hash, request.approved, request.by).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+impl Api {
+    /// Passes a person's decision on to the task that waits for it.
+    pub(crate) async fn approve(
+        &self,
+        id: IncidentId,
+        plan_hash: String,
+        approved: bool,
+        by: String,
+    ) -> Result<(), ApiError> {
+        let stored = self.engine.store.incident(id).await?;
+        let incident = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?.incident;
+        let waits_for = match &incident.phase {
+            incident::Phase::AwaitingApproval { plan_hash } => plan_hash,
+            phase => {
+                let why = format!("{id} is {} and waits for no approval", phase.name());
+                return Err(ApiError::Conflict(why));
+            }
+        };
+        if *waits_for != plan_hash {
+            return Err(ApiError::Conflict("the plan has changed since you saw it".into()));
+        }
+        if by.trim().is_empty() {
+            return Err(BadField::new("by", "must name a person").into());
+        }
+        let key = format!("{id}:approval:{plan_hash}");
+        let payload = incident::Payload::Approval { plan_hash, approved, by };
+        let mut message =
+            a2a_types::Message::new(key.clone(), a2a_types::Role::User, vec![rpc::part(&payload)]);
+        message.task_id = incident.resolution_task.unwrap_or_default();
+        let send = rpc::a2a::Send { message, idempotency_key: Some(key), wait: None };
+        self.performer.resolution().send(send).await?;
+        Ok(())
+    }
+}
+
+fn parse_id(text: &str, field: &str) -> Result<IncidentId, ApiError> {
+    text.parse().map_err(|error: incident::IdError| BadField::new(field, error.to_string()).into())
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        BadField::new(field, error.into_inner().to_string()).into()
+    })
+}

@@ -1,0 +1,3 @@
+//! Bodies of the sources that call ingress, read into the one alert type.
+
+pub(crate) mod alertmanager;
