@@ -1,0 +1,7 @@
+//! The `system-monitor` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::run("system-monitor", mcp_tools::system_monitor::start)
+}

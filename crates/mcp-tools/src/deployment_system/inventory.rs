@@ -1,0 +1,126 @@
+//! The targets that can be changed, and how. A name that is not here cannot be acted upon.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use service::ConfigError;
+use url::Url;
+
+use super::playbook::Playbooks;
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    pub targets: BTreeMap<String, Target>,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The service it runs, for people.
+    pub service: String,
+    pub executor: ExecutorConfig,
+    /// Playbooks of the catalogue that may be run for it.
+    #[serde(default)]
+    pub playbooks: Vec<String>,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ExecutorConfig {
+    /// A service with an admin API, as the fault-simulator has it.
+    HttpAdmin(HttpAdminConfig),
+    /// A process of this machine.
+    Process(ProcessConfig),
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpAdminConfig {
+    /// Base URL of the admin API, without `/admin`.
+    pub url: Url,
+    /// File with the bearer token for it.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessConfig {
+    /// Program and arguments. No shell reads it.
+    pub command: Vec<String>,
+    /// Working directory.
+    #[serde(default = "here")]
+    pub directory: PathBuf,
+    /// The whole environment, besides `PATH`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Receives the process's output, appended.
+    pub log_file: PathBuf,
+    /// Time to end by SIGTERM before SIGKILL.
+    #[serde(default = "grace")]
+    pub stop_grace_ms: u64,
+}
+
+fn here() -> PathBuf {
+    ".".into()
+}
+
+fn grace() -> u64 {
+    5_000
+}
+
+impl Inventory {
+    /// Reads and checks an inventory file.
+    ///
+    /// # Errors
+    /// The first thing that cannot be used, with file and field.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let inventory: Self = service::read_yaml(path)?;
+        for (name, target) in &inventory.targets {
+            let invalid = |field: &str, message: &str| invalid(path, name, field, message);
+            if !is_name(name) {
+                return Err(invalid("", "the name may hold letters, digits and _.:- only"));
+            }
+            match &target.executor {
+                ExecutorConfig::HttpAdmin(admin) => {
+                    if !matches!(admin.url.scheme(), "http" | "https") {
+                        return Err(invalid("executor.url", "must be http or https"));
+                    }
+                }
+                ExecutorConfig::Process(process) => {
+                    if process.command.is_empty() {
+                        return Err(invalid("executor.command", "must name a program"));
+                    }
+                }
+            }
+        }
+        Ok(inventory)
+    }
+
+    pub(super) fn check_playbooks(
+        &self,
+        path: &Path,
+        playbooks: &Playbooks,
+    ) -> Result<(), ConfigError> {
+        for (name, target) in &self.targets {
+            if let Some(unknown) = target.playbooks.iter().find(|name| !playbooks.has(name)) {
+                let message = format!("{unknown:?} is not in the playbook catalogue");
+                return Err(invalid(path, name, "playbooks", &message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid(path: &Path, name: &str, field: &str, message: &str) -> ConfigError {
+    ConfigError::Invalid {
+        origin: path.display().to_string(),
+        field: format!("targets.{name}.{field}").trim_end_matches('.').to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+}
