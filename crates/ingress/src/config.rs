@@ -89,10 +89,10 @@ impl Config {
 
 impl Configuration for Config {
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
-        env.apply("INGRESS_LISTEN", &mut self.listen)?;
-        env.apply("INGRESS_CONSOLE_LISTEN", &mut self.console_listen)?;
-        env.apply_some("INGRESS_PUBLIC_URL", &mut self.public_url)?;
-        env.apply("INGRESS_DATABASE", &mut self.database)?;
+        env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
+        env.apply("FIREBREAK_CONSOLE_LISTEN", &mut self.console_listen)?;
+        env.apply_some("FIREBREAK_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("FIREBREAK_DATABASE", &mut self.database)?;
         env.apply("DIAGNOSTIC_AGENT_URL", &mut self.agents.diagnostic)?;
         env.apply("RESOLUTION_AGENT_URL", &mut self.agents.resolution)?;
         env.apply("TICKETING_AGENT_URL", &mut self.agents.ticketing)
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_address_nobody_can_reach_is_not_advertised() {
-        let env = Env::fixed([("INGRESS_LISTEN", "0.0.0.0:5000")]);
+        let env = Env::fixed([("FIREBREAK_LISTEN", "0.0.0.0:5000")]);
         let error = service::load_config::<Config>(None, &env).unwrap_err().to_string();
         assert!(error.starts_with("setting `public_url`"), "{error}");
     }
