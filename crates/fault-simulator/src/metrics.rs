@@ -77,7 +77,11 @@ fn process(page: &mut Exposition, fleet: &Fleet, server: Server) {
     let host = fleet.host(server);
     let started = fleet.at(host.started).as_millisecond() as f64 / 1000.0;
     page.gauge("process_resident_memory_bytes", "Resident memory.", host.resident() as u64);
-    page.counter("process_cpu_seconds", "CPU time of all replicas.", host.cpu_seconds);
+    page.counter(
+        "process_cpu_seconds",
+        "CPU time of all replicas, across restarts.",
+        host.cpu_seconds,
+    );
     page.gauge("process_start_time_seconds", "Start time since the epoch.", started);
     page.gauge("app_generation", "Starts of the service.", host.generation);
     page.gauge("app_replicas", "Replicas that are ready.", host.serving());

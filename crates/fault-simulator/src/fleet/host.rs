@@ -71,6 +71,7 @@ pub(crate) struct Host {
     pub(crate) memory_limit: f64,
     /// Memory that requests leaked.
     pub(crate) leaked: f64,
+    /// As the supervisor accounts it: restarts do not begin it anew.
     pub(crate) cpu_seconds: f64,
     /// CPU use over the last step, in cores.
     pub(crate) cpu_cores: f64,
@@ -162,7 +163,6 @@ impl Host {
         self.started = now;
         self.settings.reload();
         self.leaked = 0.0;
-        self.cpu_seconds = 0.0;
         true
     }
 

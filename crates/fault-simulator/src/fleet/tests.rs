@@ -191,6 +191,8 @@ fn a_full_disk_fails_writes_until_cleaned() {
 fn a_runaway_job_takes_the_cpu_until_it_is_stopped() {
     let mut world = World::with(Fault::HighCpu);
     assert!(world.app_cpu() > 0.9);
+    world.fleet.restart(Server::App);
+    assert!(world.app_cpu() > 0.9, "a restart does not even interrupt it");
     world.repair_everything_but(&[(Server::App, "jobs")]);
     assert!(world.is_active(Fault::HighCpu), "the supervisor starts the job again");
     assert!(world.app_cpu() > 0.82, "more replicas run the job too");
