@@ -10,6 +10,7 @@ mod inventory;
 mod playbook;
 mod status;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use a2a_types::mcp::deployment;
 use anyhow::Context;
 use rpc::mcp::server::{Tool, ToolServer};
 use service::{ConfigError, Configuration, Env, Process, Running};
+use url::Url;
 
 pub use inventory::{ExecutorConfig, HttpAdminConfig, Inventory, ProcessConfig, Target};
 pub use playbook::{LintError, lint};
@@ -29,6 +31,9 @@ pub struct Config {
     pub access: crate::access::AccessConfig,
     /// The targets and how each is changed. Nothing else can be changed.
     pub inventory: PathBuf,
+    /// URLs that replace those of the inventory, by target: the same inventory serves a laptop and a
+    /// network where the targets have other addresses.
+    pub target_urls: BTreeMap<String, Url>,
     /// Directory with `ansible.cfg` and `playbooks/catalogue.yaml`.
     pub ansible_directory: PathBuf,
     /// The record of changes (SQLite); one process per file.
@@ -53,6 +58,7 @@ impl Default for Config {
             listen: "127.0.0.1:5130".to_owned(),
             access: Default::default(),
             inventory: "deploy/config/inventory.yaml".into(),
+            target_urls: BTreeMap::new(),
             ansible_directory: "deploy/ansible".into(),
             database: "data/deployment-system.db".into(),
             work_directory: "data/deployment-system".into(),
@@ -69,6 +75,9 @@ impl Configuration for Config {
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
         env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
         env.apply("FIREBREAK_INVENTORY", &mut self.inventory)?;
+        if let Some(pairs) = env.get("FIREBREAK_TARGET_URLS") {
+            self.target_urls = parse_target_urls(&pairs)?;
+        }
         env.apply("FIREBREAK_ANSIBLE_DIR", &mut self.ansible_directory)?;
         env.apply("FIREBREAK_DATABASE", &mut self.database)?;
         env.apply("FIREBREAK_WORK_DIR", &mut self.work_directory)?;
@@ -83,13 +92,33 @@ impl Configuration for Config {
     }
 }
 
+/// Reads `name=url` pairs with commas between them.
+fn parse_target_urls(pairs: &str) -> Result<BTreeMap<String, Url>, ConfigError> {
+    let bad = |pair: &str, why: &str| ConfigError::Env {
+        name: "FIREBREAK_TARGET_URLS".to_owned(),
+        message: format!("{pair:?}: {why}"),
+    };
+    pairs
+        .split(',')
+        .map(|pair| {
+            let (name, url) = pair.split_once('=').ok_or_else(|| bad(pair, "is not name=url"))?;
+            let url = url
+                .trim()
+                .parse()
+                .map_err(|error: url::ParseError| bad(pair, &error.to_string()))?;
+            Ok((name.trim().to_owned(), url))
+        })
+        .collect()
+}
+
 /// Serves the tools until shutdown. Executors that an earlier process left behind are ended first.
 ///
 /// # Errors
 /// The listener's address is taken, or inventory, playbooks, database or a token cannot be used.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let access = config.access.read()?;
-    let inventory = Inventory::read(&config.inventory)?;
+    let mut inventory = Inventory::read(&config.inventory)?;
+    inventory.redirect(&config.target_urls)?;
     let playbooks = playbook::Playbooks::read(&config)?;
     inventory.check_playbooks(&config.inventory, &playbooks)?;
     create_private(&config.work_directory)?;

@@ -98,6 +98,24 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// Gives targets other URLs than the file does.
+    ///
+    /// # Errors
+    /// A target that is not in the inventory, or has no URL.
+    pub(super) fn redirect(&mut self, urls: &BTreeMap<String, Url>) -> Result<(), ConfigError> {
+        for (name, url) in urls {
+            let setting = format!("target_urls.{name}");
+            match self.targets.get_mut(name).map(|target| &mut target.executor) {
+                Some(ExecutorConfig::HttpAdmin(admin)) => admin.url = url.clone(),
+                Some(ExecutorConfig::Process(_)) => {
+                    return Err(ConfigError::setting(setting, "is a process and has no URL"));
+                }
+                None => return Err(ConfigError::setting(setting, "is not in the inventory")),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check_playbooks(
         &self,
         path: &Path,
