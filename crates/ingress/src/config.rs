@@ -27,6 +27,18 @@ pub struct Config {
     pub correlation: Vec<CorrelationRule>,
     /// How an incident is described from its first alert.
     pub mapping: Mapping,
+    /// Alertmanager, asked now and then for alerts whose webhook was lost; `None` trusts webhooks.
+    pub alertmanager_url: Option<Url>,
+    /// The receiver whose alerts are ours; others are left alone.
+    pub alertmanager_receiver: String,
+    /// File with the bearer token for Alertmanager.
+    pub alertmanager_token_file: Option<PathBuf>,
+    /// Seconds between two such questions.
+    pub reconcile_seconds: u64,
+    /// Linked in the console.
+    pub prometheus_url: Option<Url>,
+    /// Linked in the console.
+    pub grafana_url: Option<Url>,
     /// Largest webhook body in bytes; a larger one is answered 413.
     pub body_bytes: usize,
     /// Deliveries held in memory. Beyond this, senders receive 503 and retry.
@@ -71,6 +83,12 @@ impl Default for Config {
                 rule(&["service"]),
             ],
             mapping: Mapping::default(),
+            alertmanager_url: None,
+            alertmanager_receiver: "firebreak".into(),
+            alertmanager_token_file: None,
+            reconcile_seconds: 30,
+            prometheus_url: None,
+            grafana_url: None,
             body_bytes: 8 << 20,
             queue_capacity: 1024,
         }
@@ -95,13 +113,20 @@ impl Configuration for Config {
         env.apply("FIREBREAK_DATABASE", &mut self.database)?;
         env.apply("DIAGNOSTIC_AGENT_URL", &mut self.agents.diagnostic)?;
         env.apply("RESOLUTION_AGENT_URL", &mut self.agents.resolution)?;
-        env.apply("TICKETING_AGENT_URL", &mut self.agents.ticketing)
+        env.apply("TICKETING_AGENT_URL", &mut self.agents.ticketing)?;
+        env.apply_some("ALERTMANAGER_URL", &mut self.alertmanager_url)?;
+        env.apply_some("ALERTMANAGER_TOKEN_FILE", &mut self.alertmanager_token_file)?;
+        env.apply_some("PROMETHEUS_URL", &mut self.prometheus_url)?;
+        env.apply_some("GRAFANA_URL", &mut self.grafana_url)
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
         let zero = |field: &str| Err(ConfigError::setting(field, "must not be 0"));
         if self.body_bytes == 0 {
             return zero("body_bytes");
+        }
+        if self.reconcile_seconds == 0 {
+            return zero("reconcile_seconds");
         }
         if self.queue_capacity == 0 {
             return zero("queue_capacity");

@@ -22,6 +22,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/console.js", get(script))
         .route("/console.css", get(style))
         .route("/events", get(events))
+        .route("/links", get(links))
         .merge(read_routes())
         .with_state(api)
 }
@@ -40,6 +41,16 @@ async fn script() -> impl IntoResponse {
 
 async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css")], include_str!("console/console.css"))
+}
+
+/// Where an operator looks next.
+async fn links(State(api): State<Api>) -> impl IntoResponse {
+    let config = &api.engine.config;
+    axum::Json(serde_json::json!({
+        "Prometheus": config.prometheus_url,
+        "Alertmanager": config.alertmanager_url,
+        "Grafana": config.grafana_url,
+    }))
 }
 
 /// One event whenever an incident changed; the page then reads what it shows again.

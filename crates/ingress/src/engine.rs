@@ -133,6 +133,21 @@ impl Engine {
         }
     }
 
+    /// Whether an incident holds this episode of the alert already.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(crate) async fn is_known_firing(&self, alert: &Alert) -> Result<bool, StoreError> {
+        let known = self.store.incident_of_alert(alert).await?;
+        Ok(known.is_some_and(|stored| {
+            stored.incident.alerts.iter().any(|tracked| {
+                tracked.alert.source == alert.source
+                    && tracked.alert.fingerprint == alert.fingerprint
+                    && tracked.alert.starts_at >= alert.starts_at
+            })
+        }))
+    }
+
     /// Takes events into one incident, and removes the outbox row that brought them.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod limits;
 mod mapping;
 mod metrics;
 mod performer;
+mod reconcile;
 mod routes;
 mod start;
 mod ticket;

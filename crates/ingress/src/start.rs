@@ -12,6 +12,7 @@ use crate::agent::IngressAgent;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::performer::Performer;
+use crate::reconcile::Reconciler;
 use crate::routes::Api;
 use crate::{card, console, routes};
 
@@ -27,6 +28,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     let task_store = store.task_store();
     let engine = Arc::new(Engine::new(store, process.clone(), config));
     let performer = Arc::new(Performer::new(engine.clone())?);
+    let reconciler = Reconciler::new(&engine.config)?;
     let api = Api { engine, performer: performer.clone(), waiting };
     let host = rpc::Host::new(
         process.time_source(),
@@ -38,9 +40,12 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     let server = Server::new(&card, agent, task_store, &host, ServerOptions::default());
     let app = routes::routes(api.clone()).merge(server.router());
     let address = service::serve(&process, &listen, "`listen` of ingress", app).await?;
-    let console = console::routes(api);
+    let console = console::routes(api.clone());
     service::serve(&process, &console_listen, "`console_listen` of ingress", console).await?;
     server.resume().await?;
     process.spawn_until_shutdown(performer.run());
+    if let Some(reconciler) = reconciler {
+        process.spawn_until_shutdown(reconciler.run(api.clone()));
+    }
     Ok(Running { address })
 }

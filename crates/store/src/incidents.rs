@@ -191,6 +191,22 @@ impl Store {
         row.as_ref().map(read_stored).transpose()
     }
 
+    /// The incident an alert was last put into.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn incident_of_alert(&self, alert: &Alert) -> Result<Option<Stored>, StoreError> {
+        let row = sqlx::query(
+            "SELECT i.body, i.changed_at FROM alert a JOIN incident i ON i.id = a.incident_id \
+             WHERE a.source = ? AND a.fingerprint = ?",
+        )
+        .bind(&alert.source)
+        .bind(&alert.fingerprint)
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(read_stored).transpose()
+    }
+
     /// The newest incidents, newest first; `before` is the id to go on from.
     ///
     /// # Errors

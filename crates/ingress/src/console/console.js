@@ -89,9 +89,19 @@ async function refresh() {
   }
 }
 
+async function showLinks() {
+  for (const [name, url] of Object.entries(await read("/links"))) {
+    if (!url || !/^https?:/.test(url)) continue;
+    const link = element("a", name);
+    link.href = url;
+    byId("links").append(link);
+  }
+}
+
 const source = new EventSource("/events");
 source.addEventListener("open", () => { byId("connection").textContent = "live"; refresh(); });
 source.addEventListener("change", refresh);
 source.addEventListener("error", () => { byId("connection").textContent = "reconnecting"; });
 window.addEventListener("hashchange", () => { selected = location.hash.slice(1); refresh(); });
 refresh();
+showLinks().catch((error) => { byId("connection").textContent = String(error.message); });

@@ -1,0 +1,68 @@
+//! A look at incidents from a terminal.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+use url::Url;
+
+use crate::arguments::{Incidents, Timeline};
+
+pub(crate) async fn incidents(arguments: Incidents) -> anyhow::Result<()> {
+    let path = format!("/api/v1/incidents?limit={}", arguments.limit);
+    for incident in read_list(&arguments.url, &path).await? {
+        println!("{}", incident_line(&incident));
+    }
+    Ok(())
+}
+
+pub(crate) async fn timeline(arguments: Timeline) -> anyhow::Result<()> {
+    let id = match arguments.id {
+        Some(id) => id,
+        None => newest(&arguments.url).await?,
+    };
+    anyhow::ensure!(
+        id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
+        "{id:?} is not an incident id"
+    );
+    for entry in read_list(&arguments.url, &format!("/api/v1/incidents/{id}/timeline")).await? {
+        println!("{}  {:<18} {}", text(&entry["at"]), text(&entry["actor"]), text(&entry["summary"]));
+    }
+    Ok(())
+}
+
+async fn newest(url: &Url) -> anyhow::Result<String> {
+    let newest = read_list(url, "/api/v1/incidents?limit=1").await?;
+    let incident = newest.first().context("there is no incident yet")?;
+    Ok(text(&incident["id"]))
+}
+
+fn incident_line(incident: &Value) -> String {
+    format!(
+        "{}  {:<17} {:<8} {}",
+        text(&incident["id"]),
+        text(&incident["phase"]["name"]),
+        text(&incident["severity"]),
+        text(&incident["title"]),
+    )
+}
+
+/// Text of an alert for a terminal: escape sequences in it do nothing.
+fn text(value: &Value) -> String {
+    let text = value.as_str().unwrap_or_default();
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+async fn read_list(url: &Url, path: &str) -> anyhow::Result<Vec<Value>> {
+    let url = format!("{}{path}", url.as_str().trim_end_matches('/'));
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+    let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
+    let status = answer.status();
+    let body = answer.bytes().await.with_context(|| format!("read the answer of {url}"))?;
+    anyhow::ensure!(
+        status.is_success(),
+        "{url} answered {status}: {}",
+        String::from_utf8_lossy(&body)
+    );
+    serde_json::from_slice(&body).with_context(|| format!("the answer of {url}"))
+}

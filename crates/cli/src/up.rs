@@ -1,0 +1,228 @@
+//! Every program in one process. They still meet over A2A and MCP only, on the loopback address.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use mcp_tools::{deployment_system, log_analyzer, system_monitor};
+use service::{Configuration, Env, LogFormat, Process, Running, init_telemetry, load_config};
+use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
+
+use crate::arguments::{Program, Up};
+use crate::shipped;
+
+/// How long shutdown waits for each program's work in hand.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the environment may say here: services outside this process. The rest comes from flags.
+const OUTSIDE: &[&str] = &[
+    "JIRA_URL",
+    "JIRA_PROJECT",
+    "JIRA_USER",
+    "JIRA_TOKEN_FILE",
+    "PROMETHEUS_TOKEN_FILE",
+];
+
+pub(crate) async fn up(arguments: Up) -> anyhow::Result<()> {
+    let _telemetry = init_telemetry("firebreak", LogFormat::Text)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let root = Process::new("firebreak");
+    let mut fleet = Fleet::new(&arguments, root)?;
+    let started = tokio::select! {
+        started = fleet.start() => started,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    if started.is_ok() && fleet.is_started {
+        println!("ready");
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    let stopped = tokio::select! {
+        stopped = fleet.stop() => stopped,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped by a second signal")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("stopped by a second signal")),
+    };
+    started.and(stopped)
+}
+
+/// The programs of one process, in the order they start; they stop in the opposite one.
+struct Fleet<'a> {
+    arguments: &'a Up,
+    config_dir: PathBuf,
+    ansible_dir: PathBuf,
+    env: Env,
+    root: Process,
+    running: Vec<Process>,
+    is_started: bool,
+}
+
+impl<'a> Fleet<'a> {
+    fn new(arguments: &'a Up, root: Process) -> anyhow::Result<Self> {
+        let data = &arguments.data_dir;
+        std::fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
+        let values: Vec<(&str, String)> = OUTSIDE
+            .iter()
+            .filter_map(|name| Some((*name, Env::process().get(name)?)))
+            .collect();
+        Ok(Self {
+            config_dir: shipped::config_dir(arguments.config_dir.as_deref(), data)?,
+            ansible_dir: shipped::ansible_dir(arguments.ansible_dir.as_deref(), data)?,
+            env: Env::fixed(values.iter().map(|(name, value)| (*name, value.as_str()))),
+            arguments,
+            root,
+            running: Vec::new(),
+            is_started: false,
+        })
+    }
+
+    async fn start(&mut self) -> anyhow::Result<()> {
+        let logs = self.data("logs");
+        let mut simulator: fault_simulator::Config = self.config("fault-simulator.yaml")?;
+        simulator.database_address = self.address(8000);
+        simulator.app_address = self.address(8001);
+        simulator.gateway_address = self.address(8002);
+        simulator.log_directory = logs.clone();
+        self.program(Program::FaultSimulator, |p| fault_simulator::start(simulator, p)).await?;
+
+        let mut analyzer: log_analyzer::Config = self.config("log-analyzer.yaml")?;
+        analyzer.listen = self.address(5110);
+        analyzer.directory = logs;
+        self.program(Program::LogAnalyzer, |p| log_analyzer::start(analyzer, p)).await?;
+
+        let mut monitor: system_monitor::Config = self.config("system-monitor.yaml")?;
+        monitor.listen = self.address(5120);
+        monitor.prometheus_url = self.arguments.prometheus_url.clone();
+        monitor.catalogue = self.config_dir.join("signals.yaml");
+        self.program(Program::SystemMonitor, |p| system_monitor::start(monitor, p)).await?;
+
+        let deployment = self.deployment_system()?;
+        self.program(Program::DeploymentSystem, |p| deployment_system::start(deployment, p))
+            .await?;
+
+        let mut diagnostic: diagnostic_agent::Config = self.config("diagnostic-agent.yaml")?;
+        diagnostic.listen = self.address(5010);
+        diagnostic.rules = self.config_dir.join("rules");
+        diagnostic.log_analyzer_url = self.mcp_url(5110)?;
+        diagnostic.system_monitor_url = self.mcp_url(5120)?;
+        self.program(Program::DiagnosticAgent, |p| diagnostic_agent::start(diagnostic, p)).await?;
+
+        let mut resolution: resolution_agent::Config = self.config("resolution-agent.yaml")?;
+        resolution.listen = self.address(5020);
+        resolution.database = self.data("resolution-agent.db");
+        resolution.runbooks = self.config_dir.join("runbooks");
+        resolution.policy = self.config_dir.join("policy.yaml");
+        resolution.system_monitor_url = self.mcp_url(5120)?;
+        resolution.deployment_system_url = self.mcp_url(5130)?;
+        resolution.scrape_interval_seconds = self.arguments.scrape_interval;
+        self.program(Program::ResolutionAgent, |p| resolution_agent::start(resolution, p)).await?;
+
+        let mut ticketing: ticketing_agent::Config = self.config("ticketing-agent.yaml")?;
+        ticketing.listen = self.address(5030);
+        ticketing.database = self.data("ticketing-agent.db");
+        ticketing.file.directory = self.data("tickets");
+        self.program(Program::TicketingAgent, |p| ticketing_agent::start(ticketing, p)).await?;
+
+        let mut ingress: ingress::Config = self.config("ingress.yaml")?;
+        ingress.listen = self.address(5000);
+        ingress.console_listen = self.address(5001);
+        ingress.database = self.data("ingress.db");
+        ingress.agents = ingress::AgentUrls {
+            diagnostic: self.url(5010)?,
+            resolution: self.url(5020)?,
+            ticketing: self.url(5030)?,
+        };
+        let up = self.arguments;
+        ingress.prometheus_url = Some(up.prometheus_url.clone());
+        ingress.alertmanager_url = up.alertmanager_url.clone().or(ingress.alertmanager_url);
+        ingress.grafana_url = up.grafana_url.clone().or(ingress.grafana_url);
+        self.program(Program::Ingress, |p| ingress::start(ingress, p)).await?;
+        self.is_started = true;
+        Ok(())
+    }
+
+    fn deployment_system(&self) -> anyhow::Result<deployment_system::Config> {
+        let mut config: deployment_system::Config = self.config("deployment-system.yaml")?;
+        config.listen = self.address(5130);
+        config.inventory = self.config_dir.join("inventory.yaml");
+        config.ansible_directory = self.ansible_dir.clone();
+        config.database = self.data("deployment-system.db");
+        config.work_directory = self.data("deployment-system");
+        if self.arguments.port_offset != 0 {
+            for (target, port) in
+                [("db-server-01", 8000), ("app-server-01", 8001), ("api-gateway-01", 8002)]
+            {
+                config.target_urls.insert(target.into(), self.url(port)?);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Starts one program, unless it was left out.
+    async fn program<F, S>(&mut self, program: Program, start: S) -> anyhow::Result<()>
+    where
+        S: FnOnce(Process) -> F,
+        F: Future<Output = anyhow::Result<Running>>,
+    {
+        if self.arguments.without.contains(&program) {
+            return Ok(());
+        }
+        let process = self.root.child(name_of(program));
+        self.running.push(process.clone());
+        start(process).await.with_context(|| format!("start {}", name_of(program)))?;
+        Ok(())
+    }
+
+    async fn stop(&self) -> anyhow::Result<()> {
+        let mut first_failure = Ok(());
+        for process in self.running.iter().rev() {
+            let stopped = process.shut_down(DRAIN).await;
+            first_failure = first_failure.and(stopped.map_err(anyhow::Error::from));
+        }
+        first_failure
+    }
+
+    /// A program's settings: its file where the directory has one, else its defaults.
+    fn config<C: Configuration>(&self, file: &str) -> anyhow::Result<C> {
+        let path = self.config_dir.join(file);
+        let path = path.is_file().then_some(path.as_path());
+        Ok(load_config(path, &self.env)?)
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        Path::new(&self.arguments.data_dir).join(name)
+    }
+
+    fn address(&self, port: u16) -> String {
+        format!("{}:{}", self.arguments.host, self.port(port))
+    }
+
+    fn url(&self, port: u16) -> anyhow::Result<Url> {
+        Ok(Url::parse(&format!("http://{}", self.address(port)))?)
+    }
+
+    fn mcp_url(&self, port: u16) -> anyhow::Result<Url> {
+        Ok(Url::parse(&format!("http://{}/mcp", self.address(port)))?)
+    }
+
+    fn port(&self, port: u16) -> u16 {
+        port.saturating_add(self.arguments.port_offset)
+    }
+}
+
+fn name_of(program: Program) -> &'static str {
+    match program {
+        Program::FaultSimulator => "fault-simulator",
+        Program::LogAnalyzer => "log-analyzer",
+        Program::SystemMonitor => "system-monitor",
+        Program::DeploymentSystem => "deployment-system",
+        Program::DiagnosticAgent => "diagnostic-agent",
+        Program::ResolutionAgent => "resolution-agent",
+        Program::TicketingAgent => "ticketing-agent",
+        Program::Ingress => "ingress",
+    }
+}
