@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 
 /// How fast everything is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
+pub(crate) enum Profile {
     /// Seconds, for the demo and tests.
     Fast,
     /// As production usually has it.
@@ -18,25 +18,25 @@ pub enum Profile {
 
 /// Where the parts answer, each `host:port`.
 #[derive(Clone, Debug)]
-pub struct Targets {
-    pub database: String,
-    pub app: String,
-    pub gateway: String,
-    pub alertmanager: String,
+pub(crate) struct Targets {
+    pub(crate) database: String,
+    pub(crate) app: String,
+    pub(crate) gateway: String,
+    pub(crate) alertmanager: String,
     /// The ingress, which receives the webhooks.
-    pub ingress: String,
+    pub(crate) ingress: String,
     /// A file that Alertmanager reads the webhook's bearer token from.
-    pub webhook_token_file: Option<String>,
+    pub(crate) webhook_token_file: Option<String>,
 }
 
 impl Targets {
     /// Everything on this machine, on the default ports.
-    pub fn local() -> Self {
+    pub(crate) fn local() -> Self {
         Self::on(["127.0.0.1"; 3])
     }
 
     /// Everything under its name in `docker-compose.yml`.
-    pub fn compose() -> Self {
+    pub(crate) fn compose() -> Self {
         Self::on(["fault-simulator", "alertmanager", "ingress"])
     }
 
@@ -54,13 +54,13 @@ impl Targets {
 
 /// A file by name, as it should be.
 #[derive(Clone, Debug)]
-pub struct Rendered {
-    pub name: &'static str,
-    pub text: String,
+pub(crate) struct Rendered {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
 }
 
 /// Renders `prometheus.yml`, `rules.yml`, `alertmanager.yml` and `rules_test.yml`.
-pub fn render(profile: Profile, targets: &Targets) -> Vec<Rendered> {
+pub(crate) fn render(profile: Profile, targets: &Targets) -> Vec<Rendered> {
     let values = values(profile, targets);
     let fill = |(name, template): &(&'static str, &str)| Rendered {
         name,
@@ -73,7 +73,7 @@ pub fn render(profile: Profile, targets: &Targets) -> Vec<Rendered> {
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn write(directory: &Path, profile: Profile, targets: &Targets) -> anyhow::Result<()> {
+pub(crate) fn write(directory: &Path, profile: Profile, targets: &Targets) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("create {}", directory.display()))?;
     for file in render(profile, targets) {
@@ -87,7 +87,7 @@ pub fn write(directory: &Path, profile: Profile, targets: &Targets) -> anyhow::R
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn write_committed(root: &Path) -> anyhow::Result<()> {
+pub(crate) fn write_committed(root: &Path) -> anyhow::Result<()> {
     for (directory, profile, targets) in committed(root) {
         write(&directory, profile, &targets)?;
     }
@@ -98,7 +98,7 @@ pub fn write_committed(root: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The files that do not.
-pub fn check_committed(root: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_committed(root: &Path) -> anyhow::Result<()> {
     let mut stale = Vec::new();
     for (directory, profile, targets) in committed(root) {
         for file in render(profile, &targets) {
@@ -116,7 +116,7 @@ pub fn check_committed(root: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// What a tool found, in its own words.
-pub fn check_with_tools(root: &Path) -> anyhow::Result<Vec<&'static str>> {
+pub(crate) fn check_with_tools(root: &Path) -> anyhow::Result<Vec<&'static str>> {
     let mut missing = Vec::new();
     for (directory, _, _) in committed(root) {
         for (tool, arguments) in [
