@@ -1,4 +1,5 @@
 //! `deployment-system` over MCP, against a service with an admin API.
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `log-analyzer` over MCP, against files that a test writes.
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
 mod support;
 

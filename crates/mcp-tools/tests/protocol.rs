@@ -1,4 +1,5 @@
 //! MCP itself, as any client meets it: who may call, both revisions, schemas on both ends.
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `system-monitor` over MCP, against a real Prometheus with samples of known times.
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
 mod support;
 

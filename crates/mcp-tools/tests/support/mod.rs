@@ -1,5 +1,5 @@
 //! What the tests of the three servers share: starting one on port 0 and calling it over MCP.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
 pub(crate) mod admin;
 
