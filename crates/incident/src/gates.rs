@@ -133,6 +133,8 @@ pub struct Situation {
     /// Alerts of the incident that still fire.
     pub firing_alerts: usize,
     pub symptom: Symptom,
+    /// What the runbook requires, in words, and whether it is so.
+    pub preconditions: Vec<(String, bool)>,
     pub kill_switch: bool,
     /// Why the target is left to a person.
     pub quarantine: Option<String>,
@@ -194,6 +196,7 @@ pub fn evaluate(policy: &Policy, plan: &Plan, situation: &Situation) -> Vec<Gate
         quarantine(situation),
         alert(situation),
         fresh_evidence(plan, situation),
+        precondition(situation),
         confidence(policy, situation),
         independent_signals(policy, situation),
         cooldown(policy, plan, situation),
@@ -310,6 +313,15 @@ fn fresh_evidence(plan: &Plan, situation: &Situation) -> GateVerdict {
             verdict("fresh_evidence", false, format!("{} cannot be read: {why}", check.name))
         }
     }
+}
+
+fn precondition(situation: &Situation) -> GateVerdict {
+    let unmet: Vec<_> = situation.preconditions.iter().filter(|(_, is_met)| !is_met).collect();
+    let shown =
+        if unmet.is_empty() { situation.preconditions.iter().collect() } else { unmet.clone() };
+    let words: Vec<_> = shown.iter().map(|(words, _)| words.as_str()).collect();
+    let reason = if words.is_empty() { "none required".to_owned() } else { words.join("; ") };
+    verdict("precondition", unmet.is_empty(), reason)
 }
 
 fn confidence(policy: &Policy, situation: &Situation) -> GateVerdict {

@@ -30,9 +30,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// SHA-256 over what would be done; an approval is bound to it.
+    /// SHA-256 over this plan and what would be done; an approval is bound to it.
     pub fn hash(&self) -> String {
-        let subject = (&self.incident_id, &self.runbook, &self.target, &self.steps, &self.checks);
+        let subject =
+            (&self.id, &self.incident_id, &self.runbook, &self.target, &self.steps, &self.checks);
         let bytes = serde_json::to_vec(&subject).expect("a plan has string keys only");
         hex::encode(Sha256::digest(bytes))
     }

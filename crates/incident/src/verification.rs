@@ -129,9 +129,9 @@ impl Verifier {
         })
     }
 
-    /// Takes one reading; a verdict that is final stays.
+    /// Takes one reading. A failure stays; what has held must go on holding until it is believed.
     pub fn take(&mut self, reading: &Reading) -> &Verdict {
-        if let Verdict::Pending(_) = self.state {
+        if !matches!(self.state, Verdict::Failed(_)) {
             self.state = match self.judge(reading) {
                 Verdict::Pending(why) if reading.evaluated_at >= self.deadline => Verdict::Failed(
                     format!("{why}, {} s after the act", self.check.within.as_secs_f64()),

@@ -1,1 +1,72 @@
-//! resolution-agent.
+//! The resolution agent: from a diagnosis to a proven fix, or to the state before it. Decides by
+//! its policy alone; acts only through deployment-system, believes only what system-monitor shows.
+
+mod agent;
+mod card;
+mod config;
+mod help;
+mod journal;
+mod planner;
+mod request;
+mod resolution;
+mod runbook;
+mod situation;
+mod tools;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use incident::gates::Policy;
+
+pub use card::SKILL;
+pub use config::Config;
+pub use planner::{PlanError, Profile};
+pub use runbook::{Runbook, RunbookError, Runbooks};
+
+use agent::Resolver;
+use tools::Tools;
+
+/// The name under which this agent acts and signs.
+pub const NAME: &str = "resolution-agent";
+
+/// Starts the agent and takes up what a former process left unfinished.
+///
+/// # Errors
+/// A runbook, the policy, the database or the listener cannot be used.
+pub async fn start(config: Config, process: service::Process) -> anyhow::Result<service::Running> {
+    let runbooks = Runbooks::load(&config.runbooks)?;
+    let policy: Policy = service::read_yaml(&config.policy)?;
+    check_names(&policy, &runbooks).with_context(|| config.policy.display().to_string())?;
+    let store = store::Store::open(&config.database).await?;
+    let tools = Tools::new(&config)?;
+    let card = card::card(&config.address()?);
+    let host = rpc::Host::new(
+        process.time_source(),
+        process.id_source(),
+        process.tracker().clone(),
+        process.shutdown_token(),
+    );
+    let tasks = store.task_store();
+    let setting = "`listen` in the configuration file";
+    let listen = config.listen.clone();
+    let resolver = Resolver { config, policy, runbooks, store, tools, process: process.clone() };
+    let options = rpc::a2a::ServerOptions::default();
+    let server = rpc::a2a::Server::new(&card, Arc::new(resolver), tasks, &host, options);
+    let address = service::serve(&process, &listen, setting, server.router()).await?;
+    let resumed = server.resume().await?;
+    if resumed > 0 {
+        tracing::info!(tasks = resumed, "resumed");
+    }
+    Ok(service::Running { address })
+}
+
+/// A policy that names a runbook nobody wrote is a typing error that would leave the real one off.
+fn check_names(policy: &Policy, runbooks: &Runbooks) -> anyhow::Result<()> {
+    for id in policy.runbooks.keys() {
+        anyhow::ensure!(
+            runbooks.get(id).is_some(),
+            "field `runbooks.{id}`: there is no such runbook"
+        );
+    }
+    Ok(())
+}

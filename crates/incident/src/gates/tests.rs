@@ -68,6 +68,7 @@ fn situation() -> Situation {
         signals: vec![signal("a"), signal("b")],
         firing_alerts: 1,
         symptom: Symptom::Present { value: 4.0 },
+        preconditions: vec![("pool is below 100".into(), true)],
         kill_switch: false,
         quarantine: None,
         history: Vec::new(),
@@ -90,7 +91,7 @@ fn stopped(change: impl FnOnce(&mut Policy, &mut Plan, &mut Situation)) -> Vec<S
     let (mut policy, mut plan, mut situation) = (policy(), plan(), situation());
     change(&mut policy, &mut plan, &mut situation);
     let verdicts = evaluate(&policy, &plan, &situation);
-    assert_eq!(verdicts.len(), 16, "every gate is recorded");
+    assert_eq!(verdicts.len(), 17, "every gate is recorded");
     assert!(verdicts.iter().all(|verdict| !verdict.reason.is_empty()));
     verdicts.into_iter().filter(|verdict| !verdict.passed).map(|verdict| verdict.gate).collect()
 }
@@ -119,6 +120,7 @@ fn each_gate_stops_alone() {
             situation.symptom = Symptom::Unknown { why: "no data".into() };
         }),
         ("fresh_evidence", |_, plan, _| plan.checks.clear()),
+        ("precondition", |_, _, situation| situation.preconditions[0].1 = false),
         ("confidence", |_, _, situation| situation.confidence = Confidence::new(0.69).unwrap()),
         ("independent_signals", |_, _, situation| {
             let first = situation.signals[0].clone();

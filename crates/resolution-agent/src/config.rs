@@ -1,0 +1,203 @@
+//! Settings of the resolution agent. What it may do stands in the policy file, not here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use service::{ConfigError, Configuration, Env};
+use url::Url;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: String,
+    /// Address under which callers reach this agent, as its card says. Without one it is `listen`
+    /// over plain HTTP.
+    pub public_url: Option<Url>,
+    /// Database of this agent: tasks, attempts, locks, approvals.
+    pub database: PathBuf,
+    /// Directory of the runbooks, one YAML file each.
+    pub runbooks: PathBuf,
+    /// The policy file: what may be done.
+    pub policy: PathBuf,
+    /// The MCP server that is asked for metrics. `/mcp` is added to an address without a path.
+    pub system_monitor_url: Url,
+    /// The MCP server that carries changes out. `/mcp` is added to an address without a path.
+    pub deployment_system_url: Url,
+    /// File with the bearer token of deployment-system.
+    pub deployment_token_file: Option<PathBuf>,
+    /// Seconds between two scrapes of the metrics that checks read. `$window` in a check is two and
+    /// a half of them, and no check holds for less than two: a shorter time could not be seen.
+    pub scrape_interval_seconds: f64,
+    /// Milliseconds between two looks at the checks during verification.
+    pub poll_millis: u64,
+    /// Seconds one metric query may take.
+    pub query_seconds: u64,
+    /// Seconds one step may take; a playbook that restarts a service takes some.
+    pub step_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:5020".into(),
+            public_url: None,
+            database: "data/resolution-agent.db".into(),
+            runbooks: "deploy/config/runbooks".into(),
+            policy: "deploy/config/policy.yaml".into(),
+            system_monitor_url: "http://127.0.0.1:5120/mcp".parse().expect("a constant URL"),
+            deployment_system_url: "http://127.0.0.1:5130/mcp".parse().expect("a constant URL"),
+            deployment_token_file: None,
+            scrape_interval_seconds: 10.0,
+            poll_millis: 250,
+            query_seconds: 5,
+            step_seconds: 120,
+        }
+    }
+}
+
+impl Configuration for Config {
+    /// `RESOLUTION_LISTEN`, `RESOLUTION_PUBLIC_URL`, `RESOLUTION_DATABASE`, `RESOLUTION_POLICY`,
+    /// `RESOLUTION_RUNBOOKS`, `SYSTEM_MONITOR_URL`, `DEPLOYMENT_SYSTEM_URL`,
+    /// `DEPLOYMENT_TOKEN_FILE`, `SCRAPE_INTERVAL_SECONDS`.
+    fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
+        env.apply("RESOLUTION_LISTEN", &mut self.listen)?;
+        env.apply_some("RESOLUTION_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("RESOLUTION_DATABASE", &mut self.database)?;
+        env.apply("RESOLUTION_POLICY", &mut self.policy)?;
+        env.apply("RESOLUTION_RUNBOOKS", &mut self.runbooks)?;
+        env.apply("SYSTEM_MONITOR_URL", &mut self.system_monitor_url)?;
+        env.apply("DEPLOYMENT_SYSTEM_URL", &mut self.deployment_system_url)?;
+        env.apply_some("DEPLOYMENT_TOKEN_FILE", &mut self.deployment_token_file)?;
+        env.apply("SCRAPE_INTERVAL_SECONDS", &mut self.scrape_interval_seconds)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.address()?;
+        for (field, url) in [
+            ("system_monitor_url", &self.system_monitor_url),
+            ("deployment_system_url", &self.deployment_system_url),
+        ] {
+            check_http(field, url)?;
+        }
+        if !(0.1..=600.0).contains(&self.scrape_interval_seconds) {
+            return Err(ConfigError::setting(
+                "scrape_interval_seconds",
+                "must be within 0.1 to 600",
+            ));
+        }
+        for (field, value, most) in [
+            ("poll_millis", self.poll_millis, 60_000),
+            ("query_seconds", self.query_seconds, 60),
+            ("step_seconds", self.step_seconds, 3600),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(ConfigError::setting(field, format!("must be within 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// The address callers use.
+    ///
+    /// # Errors
+    /// Neither setting makes an http(s) address.
+    pub(crate) fn address(&self) -> Result<Url, ConfigError> {
+        let (field, url) = match &self.public_url {
+            Some(url) => ("public_url", Ok(url.clone())),
+            None => ("listen", Url::parse(&format!("http://{}", self.listen))),
+        };
+        let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
+        check_http(field, &url)?;
+        Ok(url)
+    }
+
+    pub(crate) fn scrape_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.scrape_interval_seconds)
+    }
+
+    /// Samples further apart than this are no unbroken row.
+    pub(crate) fn longest_gap(&self) -> Duration {
+        self.scrape_interval() * 3
+    }
+
+    pub(crate) fn query_deadline(&self) -> Duration {
+        Duration::from_secs(self.query_seconds)
+    }
+
+    pub(crate) fn step_deadline(&self) -> Duration {
+        Duration::from_secs(self.step_seconds)
+    }
+}
+
+fn check_http(field: &str, url: &Url) -> Result<(), ConfigError> {
+    match url.scheme() {
+        "http" | "https" => Ok(()),
+        other => Err(ConfigError::setting(field, format!("{other} is not http or https"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use incident::gates::Policy;
+    use service::load_config;
+
+    use super::*;
+    use crate::Runbooks;
+
+    fn deployed(path: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config").join(path)
+    }
+
+    #[test]
+    fn the_sample_parses_and_says_the_defaults() {
+        let path = deployed("resolution-agent.yaml");
+        let sample: Config = load_config(Some(&path), &Env::fixed([])).unwrap();
+        assert_eq!(format!("{sample:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn the_environment_and_the_checks_are_named() {
+        let with = |name, value| load_config::<Config>(None, &Env::fixed([(name, value)]));
+        let set = with("SYSTEM_MONITOR_URL", "http://m:1").unwrap();
+        assert_eq!(set.system_monitor_url.as_str(), "http://m:1/");
+        for (name, value, field) in [
+            ("DEPLOYMENT_SYSTEM_URL", "ftp://x", "deployment_system_url"),
+            ("SCRAPE_INTERVAL_SECONDS", "0", "scrape_interval_seconds"),
+            ("RESOLUTION_LISTEN", "not an address", "listen"),
+        ] {
+            let error = with(name, value).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_policy_and_runbooks_fit_one_another() {
+        let runbooks = Runbooks::load(&deployed("runbooks")).unwrap();
+        let policy: Policy = service::read_yaml(&deployed("policy.yaml")).unwrap();
+        crate::check_names(&policy, &runbooks).unwrap();
+        assert_eq!(policy.mode, incident::Mode::Observe, "a new runbook starts in observe");
+        for runbook in runbooks.iter() {
+            assert_eq!(policy.mode_of(&runbook.id), incident::Mode::Auto, "{}", runbook.id);
+            for step in &runbook.steps {
+                let allowed = policy.scope.iter().any(|scope| scope.actions.contains(&step.action));
+                assert!(allowed, "{}", step.action);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_policy_setting_stops_the_start_with_its_place() {
+        let error =
+            service::parse_yaml::<Policy>("mode: auto\nconfidence_flor: 0.1\n", "policy.yaml")
+                .unwrap_err()
+                .to_string();
+        assert!(error.contains("policy.yaml:2") && error.contains("confidence_flor"), "{error}");
+        let misnamed: Policy = service::parse_yaml("runbooks: {raise-pol: auto}", "p").unwrap();
+        let error = crate::check_names(&misnamed, &Runbooks::default()).unwrap_err().to_string();
+        assert!(error.contains("runbooks.raise-pol"), "{error}");
+    }
+}

@@ -1,0 +1,259 @@
+//! One resolution from its request to its outcome. Every state it can be interrupted in is durable
+//! (the plan in its task, the attempts in the database), so that a restart goes on where it was.
+
+mod act;
+mod decide;
+mod undo;
+mod verify;
+
+use std::sync::Arc;
+
+use a2a_types::Task;
+use a2a_types::mcp::deployment::Change;
+use incident::{CheckReport, Outcome, OutcomeResult, Plan, StepReport};
+use rpc::a2a::{AgentError, Job};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::AttemptRow;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Resolver, stored};
+use crate::journal::{self, Journal};
+use crate::request::Resolve;
+
+pub(crate) struct Resolution {
+    resolver: Arc<Resolver>,
+    request: Resolve,
+    task: Task,
+    is_resumed: bool,
+    cancelled: CancellationToken,
+    journal: Journal,
+}
+
+/// An attempt as it is stored: which step of which plan, and exactly what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ActBody {
+    pub(crate) plan: String,
+    pub(crate) runbook: String,
+    pub(crate) kind: ActKind,
+    pub(crate) step: usize,
+    pub(crate) action: String,
+    pub(crate) parameters: Map<String, Value>,
+    /// Fencing token of the target's lock.
+    pub(crate) token: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ActKind {
+    #[default]
+    Act,
+    Undo,
+}
+
+/// How an attempt ended, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub(crate) enum End {
+    Done {
+        change: Box<Change>,
+    },
+    /// The executor failed; what was changed is recorded.
+    Failed {
+        change: Box<Change>,
+        error: String,
+    },
+    /// Nothing was done.
+    Untouched {
+        error: String,
+    },
+    /// Nobody can say whether it was done.
+    Unknown {
+        error: String,
+    },
+}
+
+/// A step that was attempted, with what it left.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    step: usize,
+    end: End,
+    report: StepReport,
+}
+
+/// What an outcome reports beside its result.
+#[derive(Debug, Default)]
+struct Account {
+    steps: Vec<StepReport>,
+    checks: Vec<CheckReport>,
+    undo: Vec<StepReport>,
+    undo_checks: Vec<CheckReport>,
+}
+
+impl Resolution {
+    pub(crate) fn new(resolver: Arc<Resolver>, request: Resolve, job: Job) -> Self {
+        let clock = resolver.process.clock().clone();
+        let journal = Journal::of(&job.task, job.updates.clone(), clock);
+        let Job { task, is_resumed, cancelled, .. } = job;
+        Self { resolver, request, task, is_resumed, cancelled, journal }
+    }
+
+    pub(crate) async fn run(mut self) -> Result<(), AgentError> {
+        if let Some(outcome) = journal::outcome_of(&self.task) {
+            return self.complete(outcome).await;
+        }
+        let rows = self.resolver.store.attempts_of_task(&self.task.id).await.map_err(stored)?;
+        match journal::plan_of(&self.task) {
+            Some(plan) if !rows.is_empty() => self.carry_out(plan, rows).await,
+            Some(plan) => self.gate(plan).await,
+            None => self.plan().await,
+        }
+    }
+
+    /// Acts, verifies, and undoes what is not proven; goes on where `rows` end.
+    async fn carry_out(&mut self, plan: Plan, rows: Vec<AttemptRow>) -> Result<(), AgentError> {
+        let token = match self.lock(&plan).await? {
+            Ok(token) => token,
+            Err(why) => return self.refuse(&plan, "lock", why).await,
+        };
+        let acted = self.act(&plan, &rows, token).await?;
+        let account = Account {
+            steps: acted.taken.iter().map(|taken| taken.report.clone()).collect(),
+            ..Account::default()
+        };
+        let stop = match acted.stop {
+            None => None,
+            Some(act::Stop::Cancelled) if acted.taken.is_empty() => {
+                self.release(&plan).await?;
+                let summary = "cancelled before anything was done";
+                return self
+                    .conclude(Some(&plan), OutcomeResult::Cancelled, summary, account)
+                    .await;
+            }
+            // What was done is verified like any other act.
+            Some(act::Stop::Cancelled) => None,
+            Some(act::Stop::Killed) => return self.killed(&plan, account).await,
+            Some(act::Stop::Unknown(why)) => {
+                let summary = format!("{why}; {} is left to a person", plan.target);
+                self.quarantine(&plan, &summary).await?;
+                return self
+                    .conclude(Some(&plan), OutcomeResult::StepFailed, summary, account)
+                    .await;
+            }
+            Some(act::Stop::Failed(why)) => Some(why),
+        };
+        match stop {
+            Some(why) => {
+                self.undo(&plan, acted.taken, &rows, token, account, undo::Cause::Step(why)).await
+            }
+            None => self.prove(&plan, acted.taken, &rows, token, account).await,
+        }
+    }
+
+    async fn prove(
+        &mut self,
+        plan: &Plan,
+        taken: Vec<Taken>,
+        rows: &[AttemptRow],
+        token: i64,
+        mut account: Account,
+    ) -> Result<(), AgentError> {
+        let is_undoing = rows.iter().any(|row| body(row).kind == ActKind::Undo);
+        if is_undoing {
+            let cause = undo::Cause::Checks("not proven before the restart".into());
+            return self.undo(plan, taken, rows, token, account, cause).await;
+        }
+        let proof = self.verify(plan, &taken).await?;
+        account.checks = proof.checks;
+        match proof.failure {
+            Some(why) => {
+                self.undo(plan, taken, rows, token, account, undo::Cause::Checks(why)).await
+            }
+            None => {
+                self.release(plan).await?;
+                let symptom =
+                    account.checks.first().map(|check| format!("{}: {}", check.name, check.reason));
+                let summary = format!(
+                    "{} on {} is proven: {}",
+                    plan.runbook,
+                    plan.target,
+                    symptom.unwrap_or_default()
+                );
+                self.conclude(Some(plan), OutcomeResult::Proven, summary, account).await
+            }
+        }
+    }
+
+    /// The kill switch stops everything, undo as well; what was begun is left to a person.
+    async fn killed(&mut self, plan: &Plan, account: Account) -> Result<(), AgentError> {
+        let path = self.resolver.policy.kill_switch.display().to_string();
+        if account.steps.is_empty() {
+            self.release(plan).await?;
+            return self
+                .refuse(plan, "kill_switch", format!("{path} exists: nothing is done"))
+                .await;
+        }
+        let done = account.steps.len();
+        let summary = format!(
+            "stopped by the kill switch {path} after {done} of {} steps; nothing was undone",
+            plan.steps.len()
+        );
+        self.quarantine(plan, &summary).await?;
+        self.conclude(Some(plan), OutcomeResult::StepFailed, summary, account).await
+    }
+
+    async fn conclude(
+        &mut self,
+        plan: Option<&Plan>,
+        result: OutcomeResult,
+        summary: impl Into<String>,
+        account: Account,
+    ) -> Result<(), AgentError> {
+        let outcome = Outcome {
+            incident_id: self.request.brief.incident.id,
+            plan_id: plan.map(|plan| plan.id),
+            result,
+            summary: summary.into(),
+            steps: account.steps,
+            checks: account.checks,
+            undo: account.undo,
+            undo_checks: account.undo_checks,
+            finished_at: self.resolver.process.now(),
+        };
+        self.journal.put_outcome(&outcome).await?;
+        self.complete(outcome).await
+    }
+
+    /// A task its caller cancelled before any act ends as canceled; every other one is complete.
+    async fn complete(&self, outcome: Outcome) -> Result<(), AgentError> {
+        if outcome.result == OutcomeResult::Cancelled && self.cancelled.is_cancelled() {
+            return Ok(());
+        }
+        Ok(self.journal.updates().complete(outcome.summary).await?)
+    }
+
+    async fn release(&self, plan: &Plan) -> Result<(), AgentError> {
+        self.resolver.store.unlock_target(&plan.target, &self.task.id).await.map_err(stored)
+    }
+
+    async fn quarantine(&self, plan: &Plan, why: &str) -> Result<(), AgentError> {
+        tracing::warn!(target.name = plan.target, "quarantined: {why}");
+        self.resolver.store.quarantine_target(&plan.target, why).await.map_err(stored)
+    }
+
+    /// The process is going down: what is unfinished stays so, and the next process resumes it.
+    fn is_shutting_down(&self) -> bool {
+        self.resolver.process.shutdown_token().is_cancelled()
+    }
+}
+
+/// What an attempt was for. A body nobody can read matches no step.
+fn body(row: &AttemptRow) -> ActBody {
+    serde_json::from_value(row.attempt.body.clone())
+        .unwrap_or_else(|_| ActBody { step: usize::MAX, ..ActBody::default() })
+}
+
+/// Said to the A2A server, which keeps the task for the next process.
+fn shutting_down() -> AgentError {
+    AgentError::transient("interrupted by a shutdown")
+}

@@ -1,0 +1,139 @@
+//! What the gates look at, gathered right before an act: metrics, the health of other targets,
+//! the kill switch, and what was done before.
+
+use std::collections::BTreeMap;
+
+use a2a_types::mcp::deployment::StatusInput;
+use futures::future::join_all;
+use incident::gates::{PastAct, Situation, Symptom};
+use incident::{AlertStatus, Baseline, Plan};
+use jiff::Timestamp;
+use rpc::a2a::AgentError;
+
+use crate::agent::{Resolver, stored};
+use crate::planner::{Requirement, requirements};
+use crate::request::Resolve;
+use crate::resolution::{ActBody, ActKind};
+
+impl Resolver {
+    /// Reads the present. What the checks read becomes the plan's baseline.
+    pub(crate) async fn survey(
+        &self,
+        plan: &mut Plan,
+        request: &Resolve,
+    ) -> Result<Situation, AgentError> {
+        let now = self.process.now();
+        let (baseline, preconditions, neighbours, history, quarantine) = tokio::join!(
+            self.baseline(plan, now),
+            self.preconditions(plan, now),
+            self.neighbours(&plan.target),
+            self.history(now),
+            self.store.quarantine_of(&plan.target),
+        );
+        let symptom = symptom(plan, &baseline);
+        plan.baseline = baseline.into_iter().map(|(baseline, _)| baseline).collect();
+        let evidence = request.diagnosis.evidence.iter();
+        let firing = |alert: &&incident::Alert| alert.status == AlertStatus::Firing;
+        Ok(Situation {
+            now,
+            confidence: request.diagnosis.confidence,
+            signals: evidence.map(|one| (one.tool.clone(), one.query.clone())).collect(),
+            firing_alerts: request.brief.alerts.iter().filter(firing).count(),
+            symptom,
+            preconditions,
+            kill_switch: self.is_killed(),
+            quarantine: quarantine.map_err(stored)?,
+            history: history?,
+            neighbours,
+        })
+    }
+
+    /// Whether the kill switch is on. A place that cannot be looked at counts as on.
+    pub(crate) fn is_killed(&self) -> bool {
+        !matches!(self.policy.kill_switch.try_exists(), Ok(false))
+    }
+
+    async fn baseline(&self, plan: &Plan, now: Timestamp) -> Vec<(Baseline, Option<String>)> {
+        let reads = plan.checks.iter().map(|check| async move {
+            let reading = self.tools.read(&check.query, check.comparison, now).await;
+            let (value, why) = match reading.value {
+                Ok(value) if self.is_stale(now, reading.newest) => {
+                    (None, Some(format!("{value} is of old samples")))
+                }
+                Ok(value) => (Some(value), None),
+                Err(why) => (None, Some(why)),
+            };
+            (Baseline { check: check.name.clone(), value, at: reading.evaluated_at }, why)
+        });
+        join_all(reads).await
+    }
+
+    /// Evidence is fresh when its newest sample is; an unknown age is no proof of it.
+    fn is_stale(&self, now: Timestamp, newest: Option<Timestamp>) -> bool {
+        let longest = jiff::SignedDuration::try_from(self.config.longest_gap());
+        let longest = longest.unwrap_or(jiff::SignedDuration::MAX);
+        newest.is_none_or(|newest| now.duration_since(newest) > longest)
+    }
+
+    async fn preconditions(&self, plan: &Plan, now: Timestamp) -> Vec<(String, bool)> {
+        let Some(runbook) = self.runbooks.get(&plan.runbook) else {
+            return vec![(format!("runbook {} is no longer there", plan.runbook), false)];
+        };
+        let required = requirements(runbook, &plan.target, self.profile());
+        join_all(required.iter().map(|one| self.precondition(one, now))).await
+    }
+
+    async fn precondition(&self, one: &Requirement, now: Timestamp) -> (String, bool) {
+        let reading = self.tools.read(&one.query, one.comparison, now).await;
+        let goal = format!("{} {}", one.comparison.sign(), one.threshold);
+        match reading.value {
+            Ok(value) => {
+                let is_met = one.comparison.holds(value, one.threshold);
+                (format!("{}: {value}, required {goal}", one.name), is_met)
+            }
+            Err(why) => (format!("{}: {why}, required {goal}", one.name), false),
+        }
+    }
+
+    /// Whether the other targets of the environment are healthy; one that does not say is not.
+    async fn neighbours(&self, target: &str) -> BTreeMap<String, bool> {
+        let environment = self.policy.environment_of(target).unwrap_or_default();
+        let others = self.policy.environments.get(environment).into_iter().flatten();
+        let asked = others.filter(|other| *other != target).map(|other| async move {
+            let input = StatusInput { target: Some(other.clone()), ..StatusInput::default() };
+            let status = self.tools.status(&input).await;
+            let is_healthy = status.is_ok_and(|status| status.target.is_some_and(|t| t.healthy));
+            (other.clone(), is_healthy)
+        });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    async fn history(&self, now: Timestamp) -> Result<Vec<PastAct>, AgentError> {
+        let since = now - self.policy.memory();
+        let rows = self.store.attempts_since(since).await.map_err(stored)?;
+        let acts = rows.into_iter().filter_map(|row| {
+            // An attempt that cannot be read still happened: it counts under its target.
+            let body = serde_json::from_value::<ActBody>(row.attempt.body).unwrap_or_default();
+            (body.kind == ActKind::Act).then(|| PastAct {
+                plan: body.plan,
+                runbook: body.runbook,
+                target: row.attempt.target,
+                action: body.action,
+                at: row.attempt.started_at,
+            })
+        });
+        Ok(acts.collect())
+    }
+}
+
+/// The first check of a plan is its symptom.
+fn symptom(plan: &Plan, baseline: &[(Baseline, Option<String>)]) -> Symptom {
+    let (Some(check), Some((baseline, why))) = (plan.checks.first(), baseline.first()) else {
+        return Symptom::Unknown { why: "the plan has no check".into() };
+    };
+    match baseline.value {
+        Some(value) if check.comparison.holds(value, check.threshold) => Symptom::Gone { value },
+        Some(value) => Symptom::Present { value },
+        None => Symptom::Unknown { why: why.clone().unwrap_or_else(|| "no data".into()) },
+    }
+}

@@ -1,0 +1,100 @@
+//! The two MCP tools this agent uses: system-monitor to see, deployment-system to act.
+
+use std::time::Duration;
+
+use a2a_types::mcp::deployment::{Change, ChangeRequest, STATUS, StatusInput, StatusOutput};
+use a2a_types::mcp::metrics::{QUERY, QueryInput, QueryOutput};
+use anyhow::Context;
+use incident::Comparison;
+use incident::verification::Reading;
+use jiff::Timestamp;
+use rpc::mcp::client::{Client, McpError, Options};
+use service::Secret;
+use url::Url;
+
+use crate::{Config, NAME};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    monitor: Client,
+    deployment: Client,
+    query_deadline: Duration,
+}
+
+impl Tools {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let token = config.deployment_token_file.as_deref().map(Secret::from_file).transpose()?;
+        let options = |token: Option<Secret>| Options {
+            client_name: NAME,
+            bearer_token: token.map(|token| token.reveal().to_owned()),
+            ..Options::default()
+        };
+        let client = |url: &Url, token| {
+            Client::new(endpoint(url), options(token)).context("build the HTTP client")
+        };
+        Ok(Self {
+            monitor: client(&config.system_monitor_url, None)?,
+            deployment: client(&config.deployment_system_url, token)?,
+            query_deadline: config.query_deadline(),
+        })
+    }
+
+    /// Evaluates `query` at `now`. Of several series the worst one counts: all must pass.
+    pub(crate) async fn read(
+        &self,
+        query: &str,
+        comparison: Comparison,
+        now: Timestamp,
+    ) -> Reading {
+        let input = QueryInput { query: query.to_owned(), time: Some(now) };
+        let answer = self.monitor.call::<_, QueryOutput>(QUERY, &input, self.query_deadline).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let value = Err(format!("the query failed: {error}"));
+                return Reading { evaluated_at: now, newest: None, value };
+            }
+        };
+        let value = if answer.samples.is_empty() {
+            Err("no data".to_owned())
+        } else {
+            let values = answer.samples.iter().map(|sample| sample.value);
+            comparison.worst(values).ok_or_else(|| "not one number".to_owned())
+        };
+        Reading { evaluated_at: answer.range.end, newest: answer.newest, value }
+    }
+
+    pub(crate) async fn change(
+        &self,
+        action: &str,
+        request: &ChangeRequest,
+        timeout: Duration,
+    ) -> Result<Change, McpError> {
+        self.deployment.call(action, request, timeout).await
+    }
+
+    pub(crate) async fn status(&self, of: &StatusInput) -> Result<StatusOutput, McpError> {
+        self.deployment.call(STATUS, of, self.query_deadline).await
+    }
+}
+
+fn endpoint(url: &Url) -> Url {
+    let mut endpoint = url.clone();
+    if matches!(url.path(), "" | "/") {
+        endpoint.set_path(rpc::mcp::PATH);
+    }
+    endpoint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_path_gets_that_of_mcp() {
+        let endpoint = |text: &str| endpoint(&text.parse().unwrap()).to_string();
+        assert_eq!(endpoint("http://tools:5120"), "http://tools:5120/mcp");
+        assert_eq!(endpoint("http://tools:5120/"), "http://tools:5120/mcp");
+        assert_eq!(endpoint("https://tools/third/party"), "https://tools/third/party");
+    }
+}
