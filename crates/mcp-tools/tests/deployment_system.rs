@@ -237,6 +237,7 @@ async fn bad_input_is_refused_by_the_field_it_is_in() {
         world.change(UPDATE_CONFIG, &request(UPDATE_CONFIG, "db-1", parameters, "k")).await;
     assert_eq!(change.state, ChangeState::Failed);
     assert!(change.error.unwrap().contains("out of bounds"));
+    assert_eq!((change.inverse, change.no_inverse.as_deref()), (None, Some("nothing was done")));
     assert_eq!(world.admin.changes(), Vec::<String>::new());
 }
 
@@ -342,6 +343,32 @@ async fn a_local_process_is_restarted_as_another_process_of_its_own_group() {
     assert!(!is_running(pid(&first)) && is_running(pid(&second)));
     let group = rustix::process::Pid::from_raw(pid(&second) as i32).unwrap();
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn an_executor_that_an_earlier_process_left_behind_is_ended_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let admin = Admin::start(&Process::new("admin")).await;
+    let mut child = std::os::unix::process::CommandExt::process_group(
+        std::process::Command::new("sleep").arg("600"),
+        0,
+    )
+    .spawn()
+    .unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let start_time = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap();
+    let leader = json!({
+        "boot_id": std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim(),
+        "pid": child.id(),
+        "start_time": start_time.parse::<u64>().unwrap()
+    });
+    let run = directory.path().join("work/runs/chg_left");
+    std::fs::create_dir_all(&run).unwrap();
+    std::fs::write(run.join("group.json"), leader.to_string()).unwrap();
+    let _served = serve(config(directory.path(), &admin), start).await;
+    let status = child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    assert!(!run.exists());
 }
 
 #[tokio::test]

@@ -343,8 +343,9 @@ impl Deployer {
             Some(after) => after,
             None => self.observe(&checked).await.unwrap_or(Value::Null),
         };
-        let undo = match &checked.action {
-            Action::RunPlaybook(_) => self.undo(&checked, &before),
+        let undo = match (&checked.action, &ended) {
+            (_, Err(error)) if error.did_nothing() => Err("nothing was done".to_owned()),
+            (Action::RunPlaybook(_), _) => self.undo(&checked, &before),
             _ => undo,
         };
         let (inverse, no_inverse) = split(undo);

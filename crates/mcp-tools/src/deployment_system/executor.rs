@@ -106,6 +106,10 @@ impl Executor {
 }
 
 impl ExecutorError {
+    pub(super) fn did_nothing(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unreachable(_))
+    }
+
     /// As an answer when nothing was begun.
     pub(super) fn into_tool_error(self) -> ToolError {
         match self {

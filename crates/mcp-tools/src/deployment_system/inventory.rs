@@ -142,3 +142,41 @@ fn invalid(path: &Path, name: &str, field: &str, message: &str) -> ConfigError {
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment_system::{Config, playbook};
+    use crate::system_monitor::Catalogue;
+
+    #[test]
+    fn the_sample_inventory_fits_the_playbooks_and_the_signals() {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        let path = deploy.join("config/inventory.yaml");
+        let inventory = Inventory::read(&path).unwrap();
+        let config = Config { ansible_directory: deploy.join("ansible"), ..Config::default() };
+        inventory.check_playbooks(&path, &playbook::Playbooks::read(&config).unwrap()).unwrap();
+        let mut known = Catalogue::read(&deploy.join("config/signals.yaml")).unwrap().targets;
+        known.sort();
+        assert_eq!(inventory.targets.keys().cloned().collect::<Vec<_>>(), known);
+    }
+
+    #[test]
+    fn an_inventory_that_cannot_be_used_names_the_target_and_the_field() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inventory.yaml");
+        let read = |target: &str| {
+            std::fs::write(&path, format!("targets:\n  {target}\n")).unwrap();
+            Inventory::read(&path).unwrap_err().to_string()
+        };
+        let bad_url = read("db: {service: d, executor: {kind: http_admin, url: 'ftp://h'}}");
+        assert!(bad_url.contains("`targets.db.executor.url`"), "{bad_url}");
+        let bad_name = read("'a b': {service: d, executor: {kind: http_admin, url: 'http://h'}}");
+        assert!(bad_name.contains("`targets.a b`"), "{bad_name}");
+        let no_command =
+            read("w: {service: d, executor: {kind: process, command: [], log_file: l}}");
+        assert!(no_command.contains("`targets.w.executor.command`"), "{no_command}");
+        let unknown = read("db: {service: d, executor: {kind: magic}}");
+        assert!(unknown.contains("magic"), "{unknown}");
+    }
+}

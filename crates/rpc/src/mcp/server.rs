@@ -365,7 +365,8 @@ impl ServerHandler for Service {
         let result = match self.0.call(tool, input, call).instrument(span.clone()).await {
             Ok(output) => CallToolResult::structured(output),
             Err(error) => {
-                span.in_scope(|| tracing::info!(%error, "call not answered"));
+                // Debug form: the text may quote hostile input.
+                span.in_scope(|| tracing::info!(error = ?error.to_string(), "call not answered"));
                 error_result(error)
             }
         };

@@ -100,6 +100,7 @@ impl Ansible {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LC_ALL", "C.UTF-8")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("HOME", directory)
             .env("ANSIBLE_CONFIG", &self.configuration)
             .env("ANSIBLE_LOCAL_TEMP", directory)
