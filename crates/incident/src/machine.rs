@@ -182,9 +182,47 @@ impl Step<'_> {
                 self.progressed(entry);
             }
             (phase, Event::Concluded(outcome)) if phase.is_resolving() => self.concluded(outcome),
+            (_, event) if self.is_winding_down() => return self.wound_down(event).ok_or(error),
             _ => return Err(error),
         }
         Ok(())
+    }
+
+    /// The incident has left its resolution behind, but that task has not said how it ended: what it
+    /// did, or undid, still belongs in the timeline.
+    fn is_winding_down(&self) -> bool {
+        let is_left = matches!(
+            self.incident.phase,
+            Phase::NeedsHuman { .. } | Phase::Resolved { by: ResolvedBy::Source, .. }
+        );
+        is_left && self.incident.diagnosis.is_some() && self.incident.outcome.is_none()
+    }
+
+    /// Takes the rest of a resolution that was left behind; `None` when the event is not part of it.
+    fn wound_down(&mut self, event: Event) -> Option<()> {
+        match event {
+            Event::ResolutionAccepted { task_id } => self.incident.resolution_task = Some(task_id),
+            Event::Progressed { index, entry } if index == self.incident.progress_seen => {
+                self.incident.progress_seen += 1;
+                self.effects.push(Effect::Record(entry));
+            }
+            Event::Concluded(outcome) => {
+                let (result, summary) = (outcome.result, outcome.summary.clone());
+                self.record_outcome(outcome);
+                let is_resolved = matches!(self.incident.phase, Phase::Resolved { .. });
+                match result {
+                    OutcomeResult::Proven if is_resolved => {
+                        self.close(ResolvedBy::ProofAndSource, "proven, and gone at the source");
+                    }
+                    OutcomeResult::UndoFailed | OutcomeResult::StepFailed if is_resolved => {
+                        self.hand_over(&summary);
+                    }
+                    _ => self.effects.push(Effect::SyncTicket),
+                }
+            }
+            _ => return None,
+        }
+        Some(())
     }
 
     fn alert_reported(&mut self, alert: Alert) {
@@ -215,7 +253,10 @@ impl Step<'_> {
         };
         let (old, new) = (&known.alert, alert);
         // Firing after resolved counts only for a newer episode; an older one is a late delivery.
-        let is_late = new.starts_at < old.starts_at
+        // Sources may move the start of a running episode back: its end is known by when it ended.
+        let ends_known_episode =
+            !new.is_firing() && new.ends_at.is_some_and(|ends_at| ends_at > old.starts_at);
+        let is_late = (new.starts_at < old.starts_at && !ends_known_episode)
             || (new.starts_at == old.starts_at && !old.is_firing() && new.is_firing());
         if is_late {
             return false;
@@ -296,7 +337,9 @@ impl Step<'_> {
     }
 
     fn progressed(&mut self, entry: TimelineEntry) {
+        let is_waiting = matches!(self.incident.phase, Phase::AwaitingApproval { .. });
         let next = match entry.kind {
+            EntryKind::Approved if is_waiting => Some(Phase::Planned),
             EntryKind::StepStarted if self.incident.phase != Phase::RollingBack => {
                 Some(Phase::Remediating)
             }
@@ -307,25 +350,19 @@ impl Step<'_> {
             _ => None,
         };
         if let Some(next) = next.filter(|next| *next != self.incident.phase) {
-            // One deadline spans the whole resolution: entering Remediating does not extend it.
-            self.incident.phase = next;
+            // One deadline spans the whole resolution; the time a person took is not part of it.
+            match is_waiting {
+                true => self.enter(next, self.limits.resolution_seconds),
+                false => self.incident.phase = next,
+            }
             self.effects.push(Effect::SyncTicket);
         }
         self.effects.push(Effect::Record(entry));
     }
 
     fn concluded(&mut self, outcome: Outcome) {
-        let summary = outcome.summary.clone();
-        let result = outcome.result;
-        let detail = serde_json::to_value(&outcome).unwrap_or_default();
-        let entry = TimelineEntry::new(
-            outcome.finished_at,
-            "resolution-agent",
-            EntryKind::Concluded,
-            summary.clone(),
-        );
-        self.effects.push(Effect::Record(entry.with_detail(detail)));
-        self.incident.outcome = Some(outcome);
+        let (result, summary) = (outcome.result, outcome.summary.clone());
+        self.record_outcome(outcome);
         if result != OutcomeResult::Proven {
             return self.hand_over(&summary);
         }
@@ -337,6 +374,18 @@ impl Step<'_> {
         } else {
             self.close(ResolvedBy::ProofAndSource, "proven, and gone at the source");
         }
+    }
+
+    fn record_outcome(&mut self, outcome: Outcome) {
+        let detail = serde_json::to_value(&outcome).unwrap_or_default();
+        let entry = TimelineEntry::new(
+            outcome.finished_at,
+            "resolution-agent",
+            EntryKind::Concluded,
+            outcome.summary.clone(),
+        );
+        self.effects.push(Effect::Record(entry.with_detail(detail)));
+        self.incident.outcome = Some(outcome);
     }
 
     fn deadline_reached(&mut self) {
@@ -416,3 +465,6 @@ impl Step<'_> {
         self.effects.push(Effect::Record(TimelineEntry::new(self.now, ACTOR, kind, summary)));
     }
 }
+
+#[cfg(test)]
+mod tests;
