@@ -58,13 +58,13 @@ impl Default for Config {
 }
 
 impl Configuration for Config {
-    /// `RESOLUTION_LISTEN`, `RESOLUTION_PUBLIC_URL`, `RESOLUTION_DATABASE`, `RESOLUTION_POLICY`,
+    /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `FIREBREAK_DATABASE`, `RESOLUTION_POLICY`,
     /// `RESOLUTION_RUNBOOKS`, `SYSTEM_MONITOR_URL`, `DEPLOYMENT_SYSTEM_URL`,
     /// `DEPLOYMENT_TOKEN_FILE`, `SCRAPE_INTERVAL_SECONDS`.
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
-        env.apply("RESOLUTION_LISTEN", &mut self.listen)?;
-        env.apply_some("RESOLUTION_PUBLIC_URL", &mut self.public_url)?;
-        env.apply("RESOLUTION_DATABASE", &mut self.database)?;
+        env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
+        env.apply_some("FIREBREAK_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("FIREBREAK_DATABASE", &mut self.database)?;
         env.apply("RESOLUTION_POLICY", &mut self.policy)?;
         env.apply("RESOLUTION_RUNBOOKS", &mut self.runbooks)?;
         env.apply("SYSTEM_MONITOR_URL", &mut self.system_monitor_url)?;
@@ -167,7 +167,7 @@ mod tests {
         for (name, value, field) in [
             ("DEPLOYMENT_SYSTEM_URL", "ftp://x", "deployment_system_url"),
             ("SCRAPE_INTERVAL_SECONDS", "0", "scrape_interval_seconds"),
-            ("RESOLUTION_LISTEN", "not an address", "listen"),
+            ("FIREBREAK_LISTEN", "not an address", "listen"),
         ] {
             let error = with(name, value).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");

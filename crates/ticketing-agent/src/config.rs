@@ -58,12 +58,12 @@ impl Default for FileSettings {
 }
 
 impl Configuration for Config {
-    /// `TICKETING_LISTEN`, `TICKETING_PUBLIC_URL`, `TICKETING_DATABASE`, `TICKETS_DIR`, and the variables of Jira;
+    /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `FIREBREAK_DATABASE`, `TICKETS_DIR`, and the variables of Jira;
     /// `JIRA_URL` also makes Jira the tracker.
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
-        env.apply("TICKETING_LISTEN", &mut self.listen)?;
-        env.apply_some("TICKETING_PUBLIC_URL", &mut self.public_url)?;
-        env.apply("TICKETING_DATABASE", &mut self.database)?;
+        env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
+        env.apply_some("FIREBREAK_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("FIREBREAK_DATABASE", &mut self.database)?;
         env.apply("TICKETS_DIR", &mut self.file.directory)?;
         self.jira.apply_env(env)?;
         if env.get("JIRA_URL").is_some() {
