@@ -114,7 +114,7 @@ impl Resolver {
         let acts = rows.into_iter().filter_map(|row| {
             // An attempt that cannot be read still happened: it counts under its target.
             let body = serde_json::from_value::<ActBody>(row.attempt.body).unwrap_or_default();
-            (body.kind == ActKind::Act).then(|| PastAct {
+            (body.kind == ActKind::Act).then_some(PastAct {
                 plan: body.plan,
                 runbook: body.runbook,
                 target: row.attempt.target,
