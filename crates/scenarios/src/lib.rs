@@ -1,1 +1,21 @@
-//! scenarios.
+//! Whole-system tests: every program as a process of its own, with a real Prometheus, a real
+//! Alertmanager and real playbooks. A scenario only watches and pulls plugs; what it claims is read
+//! from what the programs recorded.
+
+mod binaries;
+mod condition;
+mod monitoring;
+mod ports;
+mod processes;
+mod program;
+mod record;
+mod scenario;
+mod snapshot;
+mod world;
+
+pub use condition::{Condition, alert, fault, incident, ticket};
+pub use program::Program;
+pub use record::Record;
+pub use scenario::{Scenario, secs};
+pub use snapshot::{Case, Snapshot, Ticket};
+pub use world::{Setup, World};

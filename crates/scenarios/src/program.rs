@@ -1,0 +1,216 @@
+//! The programs of a world, and how each is started: by its own configuration and environment, as
+//! an operator would start it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::binaries::Tools;
+use crate::monitoring;
+use crate::ports::Ports;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    FaultSimulator,
+    LogAnalyzer,
+    SystemMonitor,
+    DeploymentSystem,
+    DiagnosticAgent,
+    ResolutionAgent,
+    TicketingAgent,
+    Ingress,
+    Prometheus,
+    Alertmanager,
+}
+
+impl Program {
+    /// In the order they are started.
+    pub const ALL: [Self; 10] = [
+        Self::FaultSimulator,
+        Self::LogAnalyzer,
+        Self::SystemMonitor,
+        Self::DeploymentSystem,
+        Self::DiagnosticAgent,
+        Self::ResolutionAgent,
+        Self::TicketingAgent,
+        Self::Ingress,
+        Self::Prometheus,
+        Self::Alertmanager,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FaultSimulator => "fault-simulator",
+            Self::LogAnalyzer => "log-analyzer",
+            Self::SystemMonitor => "system-monitor",
+            Self::DeploymentSystem => "deployment-system",
+            Self::DiagnosticAgent => "diagnostic-agent",
+            Self::ResolutionAgent => "resolution-agent",
+            Self::TicketingAgent => "ticketing-agent",
+            Self::Ingress => "ingress",
+            Self::Prometheus => "prometheus",
+            Self::Alertmanager => "alertmanager",
+        }
+    }
+
+    /// The path that answers 200 once the program serves.
+    pub(crate) fn readiness(self) -> &'static str {
+        match self {
+            Self::FaultSimulator => "/faults",
+            Self::Prometheus | Self::Alertmanager => "/-/ready",
+            _ => "/readyz",
+        }
+    }
+}
+
+/// Everything the start of a program depends on.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The repository.
+    pub(crate) root: PathBuf,
+    /// Holds one directory per program, and the fleet's logs.
+    pub(crate) scratch: PathBuf,
+    pub(crate) ports: Ports,
+    pub(crate) tools: Tools,
+    /// Text added to the configuration file of ingress.
+    pub(crate) ingress_settings: String,
+}
+
+impl Site {
+    /// The directory a program runs in and keeps its data in.
+    pub(crate) fn directory(&self, program: Program) -> PathBuf {
+        self.scratch.join(program.name())
+    }
+
+    pub(crate) fn database(&self, program: Program) -> PathBuf {
+        self.directory(program).join("state.db")
+    }
+
+    pub(crate) fn tickets(&self) -> PathBuf {
+        self.directory(Program::TicketingAgent).join("tickets")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.scratch.join("fleet-logs")
+    }
+
+    pub(crate) fn url(&self, program: Program) -> String {
+        format!("http://{}", self.ports.of(program))
+    }
+
+    /// The command that starts `program`.
+    ///
+    /// # Errors
+    /// Its files cannot be written.
+    pub(crate) fn command(&self, program: Program) -> anyhow::Result<Command> {
+        let directory = self.directory(program);
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("create {}", directory.display()))?;
+        let mut command = match program {
+            Program::Prometheus => monitoring::prometheus(self)?,
+            Program::Alertmanager => monitoring::alertmanager(self)?,
+            ours => self.our_command(ours)?,
+        };
+        command.current_dir(directory).env_clear().envs(inherited());
+        for (name, value) in self.environment(program) {
+            command.env(name, value);
+        }
+        Ok(command)
+    }
+
+    fn our_command(&self, program: Program) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.tools.ours(program));
+        let written = self.directory(program).join("config.yaml");
+        let config = match program {
+            Program::FaultSimulator => {
+                fs::write(&written, self.simulator_config())?;
+                Some(written)
+            }
+            Program::Ingress => {
+                fs::write(&written, &self.ingress_settings)?;
+                Some(written)
+            }
+            _ => Some(self.deployed(&format!("{}.yaml", program.name()))),
+        };
+        if let Some(config) = config.filter(|path| path.is_file()) {
+            command.arg("--config").arg(config);
+        }
+        Ok(command)
+    }
+
+    fn simulator_config(&self) -> String {
+        let [database, app, gateway] = self.ports.fleet();
+        format!(
+            "database_address: {database}\napp_address: {app}\ngateway_address: {gateway}\n\
+             log_directory: {}\n",
+            self.logs().display()
+        )
+    }
+
+    /// A file under `deploy/config`.
+    pub(crate) fn deployed(&self, name: &str) -> PathBuf {
+        self.root.join("deploy/config").join(name)
+    }
+
+    fn environment(&self, program: Program) -> Vec<(&'static str, String)> {
+        let text = |path: &Path| path.display().to_string();
+        let mcp = |server: Program| format!("{}/mcp", self.url(server));
+        let mut pairs = match program {
+            Program::FaultSimulator | Program::Prometheus | Program::Alertmanager => {
+                return Vec::new();
+            }
+            Program::LogAnalyzer => vec![("FIREBREAK_LOG_DIR", text(&self.logs()))],
+            Program::SystemMonitor => vec![
+                ("PROMETHEUS_URL", self.url(Program::Prometheus)),
+                ("FIREBREAK_SIGNALS", text(&self.deployed("signals.yaml"))),
+            ],
+            Program::DeploymentSystem => vec![
+                ("FIREBREAK_INVENTORY", text(&self.deployed("inventory.yaml"))),
+                ("FIREBREAK_TARGET_URLS", self.target_urls()),
+                ("FIREBREAK_ANSIBLE_DIR", text(&self.root.join("deploy/ansible"))),
+                ("FIREBREAK_WORK_DIR", text(&self.directory(program).join("work"))),
+            ],
+            Program::DiagnosticAgent => vec![
+                ("DIAGNOSTIC_RULES", text(&self.deployed("rules"))),
+                ("LOG_ANALYZER_URL", mcp(Program::LogAnalyzer)),
+                ("SYSTEM_MONITOR_URL", mcp(Program::SystemMonitor)),
+                ("SCRAPE_INTERVAL_MS", "1000".to_owned()),
+            ],
+            Program::ResolutionAgent => vec![
+                ("RESOLUTION_POLICY", text(&self.deployed("policy.yaml"))),
+                ("RESOLUTION_RUNBOOKS", text(&self.deployed("runbooks"))),
+                ("SYSTEM_MONITOR_URL", mcp(Program::SystemMonitor)),
+                ("DEPLOYMENT_SYSTEM_URL", mcp(Program::DeploymentSystem)),
+                ("SCRAPE_INTERVAL_SECONDS", "1".to_owned()),
+            ],
+            Program::TicketingAgent => vec![("TICKETS_DIR", text(&self.tickets()))],
+            Program::Ingress => vec![
+                ("FIREBREAK_CONSOLE_LISTEN", self.ports.console()),
+                ("DIAGNOSTIC_AGENT_URL", self.url(Program::DiagnosticAgent)),
+                ("RESOLUTION_AGENT_URL", self.url(Program::ResolutionAgent)),
+                ("TICKETING_AGENT_URL", self.url(Program::TicketingAgent)),
+                ("ALERTMANAGER_URL", self.url(Program::Alertmanager)),
+            ],
+        };
+        pairs.push(("FIREBREAK_LISTEN", self.ports.of(program)));
+        pairs.push(("FIREBREAK_DATABASE", text(&self.database(program))));
+        pairs
+    }
+
+    fn target_urls(&self) -> String {
+        let [database, app, gateway] = self.ports.fleet();
+        format!(
+            "db-server-01=http://{database},app-server-01=http://{app},\
+             api-gateway-01=http://{gateway}"
+        )
+    }
+}
+
+/// What a program needs of this process's environment. Nothing else passes: a `JIRA_URL` of the
+/// person who runs the tests must not become theirs.
+fn inherited() -> Vec<(&'static str, String)> {
+    let names = ["PATH", "HOME", "LANG", "RUST_LOG", "RUST_BACKTRACE"];
+    names.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect()
+}

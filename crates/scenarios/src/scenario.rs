@@ -1,0 +1,180 @@
+//! The language of scenarios: steps in order, each a deed or a wait. A wait polls; it never takes
+//! longer than its claim needs. A scenario that fails tells what it saw and what the programs said.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use crate::{Condition, Program, Record, Setup, World};
+
+/// How often the world is looked at while a claim is not met.
+const POLL: Duration = Duration::from_millis(20);
+
+pub fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[derive(Debug)]
+pub struct Scenario {
+    name: &'static str,
+    setup: Setup,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Trigger { fault: &'static str, duration: Duration },
+    Await(Condition),
+    Stay { condition: Condition, duration: Duration },
+    Kill(Program),
+    Stop(Program),
+    Start(Program),
+    Pause(Program),
+    Resume(Program),
+}
+
+impl Scenario {
+    pub fn new(name: &'static str) -> Self {
+        Self { name, setup: Setup::default(), steps: Vec::new() }
+    }
+
+    /// Leaves a program out at first; `start` starts it later.
+    #[must_use]
+    pub fn without(mut self, program: Program) -> Self {
+        self.setup.without.push(program);
+        self
+    }
+
+    /// The configuration file of ingress; without this, its defaults.
+    #[must_use]
+    pub fn ingress_settings(mut self, yaml: &str) -> Self {
+        self.setup.ingress_settings = yaml.to_owned();
+        self
+    }
+
+    /// Begins a fault that would last for `duration` if nothing repaired it.
+    #[must_use]
+    pub fn trigger(self, fault: &'static str, duration: Duration) -> Self {
+        self.step(Step::Trigger { fault, duration })
+    }
+
+    /// Waits for the moment at which the next step is due.
+    #[must_use]
+    pub fn when(self, condition: Condition) -> Self {
+        self.step(Step::Await(condition))
+    }
+
+    /// Waits for what must come true.
+    #[must_use]
+    pub fn expect(self, condition: Condition) -> Self {
+        self.step(Step::Await(condition))
+    }
+
+    /// Demands that a claim is true now and for so long.
+    #[must_use]
+    pub fn stays(self, condition: Condition, duration: Duration) -> Self {
+        self.step(Step::Stay { condition, duration })
+    }
+
+    /// `kill -9`.
+    #[must_use]
+    pub fn kill(self, program: Program) -> Self {
+        self.step(Step::Kill(program))
+    }
+
+    /// Asks a program to end, and waits until it has.
+    #[must_use]
+    pub fn stop(self, program: Program) -> Self {
+        self.step(Step::Stop(program))
+    }
+
+    #[must_use]
+    pub fn start(self, program: Program) -> Self {
+        self.step(Step::Start(program))
+    }
+
+    /// `kill -9`, and a new start at once.
+    #[must_use]
+    pub fn restart_killed(self, program: Program) -> Self {
+        self.kill(program).start(program)
+    }
+
+    /// Freezes a program, as an overloaded machine would.
+    #[must_use]
+    pub fn pause(self, program: Program) -> Self {
+        self.step(Step::Pause(program))
+    }
+
+    #[must_use]
+    pub fn resume(self, program: Program) -> Self {
+        self.step(Step::Resume(program))
+    }
+
+    fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Plays all steps, stops the programs, and returns what they recorded. `None` where the
+    /// scenario was skipped.
+    ///
+    /// # Panics
+    /// A step fails or a claim does not come true: the message tells everything that is known.
+    pub async fn run(self) -> Option<Record> {
+        let mut world = match World::start(&self.setup).await {
+            Ok(world) => world?,
+            Err(error) => panic!("{}: {error:#}", self.name),
+        };
+        let started = Instant::now();
+        for step in &self.steps {
+            let told = format!("{step:?}");
+            if let Err(error) = play(&mut world, step).await {
+                let seen = world.look().await;
+                let logs = world.account();
+                panic!("{}: {told}: {error:#}\n{seen}\n{logs}", self.name);
+            }
+            println!("{:7.2} s  {told}", started.elapsed().as_secs_f64());
+        }
+        match Record::read(&mut world).await {
+            Ok(record) => Some(record),
+            Err(error) => panic!("{}: {error:#}\n{}", self.name, world.account()),
+        }
+    }
+}
+
+async fn play(world: &mut World, step: &Step) -> anyhow::Result<()> {
+    match step {
+        Step::Trigger { fault, duration } => world.trigger(fault, *duration).await,
+        Step::Await(condition) => wait_for(world, condition).await,
+        Step::Stay { condition, duration } => stay(world, condition, *duration).await,
+        Step::Kill(program) => world.kill(*program),
+        Step::Stop(program) => world.stop_program(*program).await,
+        Step::Start(program) => world.start_program(*program).await,
+        Step::Pause(program) => world.pause(*program),
+        Step::Resume(program) => world.resume(*program),
+    }
+}
+
+async fn wait_for(world: &mut World, condition: &Condition) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !condition.is_met(&world.look().await) {
+        world.check()?;
+        if started.elapsed() > condition.deadline {
+            bail!("not so after {} s: {condition}", condition.deadline.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+async fn stay(world: &mut World, condition: &Condition, duration: Duration) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < duration {
+        world.check()?;
+        if !condition.is_met(&world.look().await) {
+            bail!("no longer so after {:.1} s: {condition}", started.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! The whole system, program by program: real faults, real alerts, real playbooks.
+
+mod closed;
