@@ -72,6 +72,17 @@ impl Store {
         Ok(())
     }
 
+    /// Every change, oldest first.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn changes(&self) -> Result<Vec<ChangeRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM change ORDER BY started_at, id LIMIT 10000")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// # Errors
     /// The database is unavailable.
     pub async fn change(&self, id: &str) -> Result<Option<ChangeRow>, StoreError> {
