@@ -406,6 +406,23 @@ async fn a_playbook_repairs_records_and_is_undone() {
 }
 
 #[tokio::test]
+async fn without_ansible_a_playbook_is_unavailable_and_nothing_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let admin = Admin::start(&Process::new("admin")).await;
+    let absent = directory.path().join("no-such-program");
+    let config = Config { ansible_playbook: absent, ..config(directory.path(), &admin) };
+    let served = serve(config, start).await;
+    let parameters =
+        json!({"playbook": "raise_connection_pool", "variables": {"connection_pool_size": 20}});
+    let run = request(RUN_PLAYBOOK, "db-1", parameters, "k");
+    let error = served.call::<Change>(RUN_PLAYBOOK, &run).await.unwrap_err();
+    assert_eq!(error.fault().unwrap().kind, FaultKind::Unavailable);
+    let input = StatusInput { idempotency_key: Some("k".to_owned()), ..StatusInput::default() };
+    let status: StatusOutput = served.call(STATUS, &input).await.unwrap();
+    assert_eq!(status.changes, []);
+}
+
+#[tokio::test]
 async fn a_playbook_past_its_deadline_ends_with_all_its_processes_and_can_be_undone() {
     if installed("ansible-playbook").is_none() {
         return;

@@ -174,6 +174,10 @@ impl Deployer {
         match &action {
             Action::RunPlaybook(run) => {
                 self.playbooks.check(run)?;
+                if !self.config.ansible_playbook.is_file() {
+                    let program = self.config.ansible_playbook.display();
+                    return Err(ToolError::Unavailable(format!("{program} is not installed")));
+                }
                 if !target.playbooks.contains(&run.playbook) {
                     let message = format!("{} may not be run for {}", run.playbook, request.target);
                     return Err(ToolError::refused("parameters.playbook", message));

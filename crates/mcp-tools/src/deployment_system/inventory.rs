@@ -146,7 +146,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment_system::{Config, playbook};
+    use crate::deployment_system::Config;
     use crate::system_monitor::Catalogue;
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         let path = deploy.join("config/inventory.yaml");
         let inventory = Inventory::read(&path).unwrap();
         let config = Config { ansible_directory: deploy.join("ansible"), ..Config::default() };
-        inventory.check_playbooks(&path, &playbook::Playbooks::read(&config).unwrap()).unwrap();
+        inventory.check_playbooks(&path, &Playbooks::read(&config).unwrap()).unwrap();
         let mut known = Catalogue::read(&deploy.join("config/signals.yaml")).unwrap().targets;
         known.sort();
         assert_eq!(inventory.targets.keys().cloned().collect::<Vec<_>>(), known);

@@ -179,6 +179,7 @@ fn not_started(error: &std::io::Error) -> ExecutorError {
 async fn read_end(stream: Option<impl tokio::io::AsyncRead + Unpin>, bound: usize) -> String {
     let Some(mut stream) = stream else { return String::new() };
     let mut kept = Vec::new();
+    let mut is_cut = false;
     let mut chunk = vec![0; 8192];
     while let Ok(length) = stream.read(&mut chunk).await {
         if length == 0 {
@@ -187,7 +188,13 @@ async fn read_end(stream: Option<impl tokio::io::AsyncRead + Unpin>, bound: usiz
         kept.extend_from_slice(&chunk[..length]);
         if kept.len() > 2 * bound {
             kept.drain(..kept.len() - bound);
+            is_cut = true;
         }
+    }
+    if is_cut {
+        // Half a line may hold half a secret, which redaction would not know.
+        let end = kept.iter().position(|&byte| byte == b'\n').map_or(kept.len(), |at| at + 1);
+        kept.drain(..end);
     }
     String::from_utf8_lossy(&kept).into_owned()
 }
@@ -259,6 +266,15 @@ mod tests {
             &secrets,
         );
         assert_eq!(text, "url http://u:***@h/ Authorization: *** token=*** ok");
+    }
+
+    #[tokio::test]
+    async fn a_long_output_is_kept_from_its_end_by_whole_lines() {
+        let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        let kept = read_end(Some(long.as_bytes()), 1000).await;
+        assert!(kept.starts_with("line ") && kept.ends_with("line 9999\n"));
+        assert!((900..=2000).contains(&kept.len()), "{}", kept.len());
+        assert_eq!(read_end(Some(&b"short"[..]), 1000).await, "short");
     }
 
     #[test]
