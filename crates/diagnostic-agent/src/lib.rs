@@ -1,1 +1,49 @@
-//! diagnostic-agent.
+//! The diagnostic agent: from the alerts of an incident to its cause, with every piece of evidence.
+//! Rules decide, no model; it reads logs and metrics and can change nothing.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use rpc::Host;
+use rpc::a2a::{MemoryTaskStore, Server, ServerOptions};
+use service::{Process, Running};
+
+mod card;
+mod cases;
+mod config;
+mod diagnose;
+mod evidence;
+mod gather;
+mod report;
+mod rules;
+mod skills;
+mod text;
+
+pub use card::SKILL;
+pub use config::{Config, KnownTarget, ToolSettings};
+pub use rules::{Rule, RuleBook};
+pub use skills::ARTIFACT;
+
+/// Starts the agent.
+///
+/// # Errors
+/// A setting or rule that cannot be used, or a port that is taken. Tools that are down are none:
+/// what they would have said is missing evidence.
+pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
+    let rules = RuleBook::load(&config.rules)?;
+    tracing::info!(rules = rules.rules().len(), "rules loaded");
+    let gatherer = gather::Gatherer::new(&config).context("clients of the tools")?;
+    let card = card::card(&config.address()?);
+    let listen = config.listen.clone();
+    let agent = Arc::new(skills::Diagnose::new(rules, gatherer, config, process.clone()));
+    let host = Host::new(
+        process.time_source(),
+        process.id_source(),
+        process.tracker().clone(),
+        process.shutdown_token(),
+    );
+    let tasks = Arc::new(MemoryTaskStore::default());
+    let server = Server::new(&card, agent, tasks, &host, ServerOptions::default());
+    let address = service::serve(&process, &listen, "listen", server.router()).await?;
+    Ok(Running { address })
+}

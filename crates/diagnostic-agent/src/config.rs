@@ -1,0 +1,213 @@
+//! Settings of the diagnostic agent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use service::{ConfigError, Configuration, Env};
+use url::Url;
+
+use crate::RuleBook;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: String,
+    /// Address under which callers reach this agent, as its card says. Without one it is `listen`
+    /// over plain HTTP.
+    pub public_url: Option<Url>,
+    /// Directory of the rule files (`*.yaml`), one rule each.
+    pub rules: PathBuf,
+    pub log_analyzer: ToolSettings,
+    pub system_monitor: ToolSettings,
+    /// Milliseconds for all evidence of one diagnosis; what is not there by then is missing.
+    pub evidence_deadline_ms: u64,
+    /// Milliseconds between two scrapes of the metrics.
+    pub scrape_interval_ms: u64,
+    /// Evidence whose newest sample is older than this many scrape intervals is stale: missing.
+    pub stale_after_scrapes: u32,
+    /// Causes whose confidences differ by less than this are reported as hard to tell apart.
+    pub close_call: f64,
+    /// What plain-text questions may name.
+    pub targets: Vec<KnownTarget>,
+}
+
+/// Where an MCP server is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToolSettings {
+    /// Its base URL, or that of its endpoint (`…/mcp`).
+    pub url: Url,
+    /// File with the bearer token for it.
+    pub token_file: Option<PathBuf>,
+    /// Queries asked at a time, over all diagnoses; more wait, within the deadline.
+    pub parallel_queries: usize,
+}
+
+/// A server by its inventory name, and the service it runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownTarget {
+    pub name: String,
+    pub service: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:5010".into(),
+            public_url: None,
+            rules: "deploy/config/rules".into(),
+            log_analyzer: ToolSettings::local(5110),
+            system_monitor: ToolSettings::local(5120),
+            evidence_deadline_ms: 5_000,
+            scrape_interval_ms: 10_000,
+            stale_after_scrapes: 3,
+            close_call: 0.05,
+            targets: Vec::new(),
+        }
+    }
+}
+
+impl Default for ToolSettings {
+    /// The log analyzer's address; `Config` gives each tool its own.
+    fn default() -> Self {
+        Self::local(5110)
+    }
+}
+
+impl ToolSettings {
+    fn local(port: u16) -> Self {
+        let url = Url::parse(&format!("http://127.0.0.1:{port}")).expect("a literal URL parses");
+        Self { url, token_file: None, parallel_queries: 12 }
+    }
+
+    /// The MCP endpoint below the base URL.
+    pub(crate) fn endpoint(&self) -> Url {
+        let mut url = self.url.clone();
+        if url.path() == "/" {
+            url.set_path(rpc::mcp::PATH);
+        }
+        url
+    }
+
+    fn validate(&self, name: &str) -> Result<(), ConfigError> {
+        if !matches!(self.url.scheme(), "http" | "https") {
+            return Err(ConfigError::setting(format!("{name}.url"), "must be http or https"));
+        }
+        if self.parallel_queries == 0 {
+            let field = format!("{name}.parallel_queries");
+            return Err(ConfigError::setting(field, "must be above 0"));
+        }
+        Ok(())
+    }
+}
+
+impl Configuration for Config {
+    /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `DIAGNOSTIC_RULES`, `LOG_ANALYZER_URL`,
+    /// `LOG_ANALYZER_TOKEN_FILE`, `SYSTEM_MONITOR_URL`, `SYSTEM_MONITOR_TOKEN_FILE` and
+    /// `SCRAPE_INTERVAL_MS`.
+    fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
+        env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
+        env.apply_some("FIREBREAK_PUBLIC_URL", &mut self.public_url)?;
+        env.apply("DIAGNOSTIC_RULES", &mut self.rules)?;
+        env.apply("LOG_ANALYZER_URL", &mut self.log_analyzer.url)?;
+        env.apply_some("LOG_ANALYZER_TOKEN_FILE", &mut self.log_analyzer.token_file)?;
+        env.apply("SYSTEM_MONITOR_URL", &mut self.system_monitor.url)?;
+        env.apply_some("SYSTEM_MONITOR_TOKEN_FILE", &mut self.system_monitor.token_file)?;
+        env.apply("SCRAPE_INTERVAL_MS", &mut self.scrape_interval_ms)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.address()?;
+        self.log_analyzer.validate("log_analyzer")?;
+        self.system_monitor.validate("system_monitor")?;
+        let positive = [
+            ("evidence_deadline_ms", self.evidence_deadline_ms),
+            ("scrape_interval_ms", self.scrape_interval_ms),
+            ("stale_after_scrapes", self.stale_after_scrapes.into()),
+        ];
+        if let Some((field, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::setting(*field, "must be above 0"));
+        }
+        if !(0.0..=1.0).contains(&self.close_call) {
+            return Err(ConfigError::setting("close_call", "must be within 0..=1"));
+        }
+        RuleBook::load(&self.rules).map(|_| ())
+    }
+}
+
+impl Config {
+    /// The address callers use.
+    ///
+    /// # Errors
+    /// Neither setting makes an http(s) address.
+    pub(crate) fn address(&self) -> Result<Url, ConfigError> {
+        let (field, url) = match &self.public_url {
+            Some(url) => ("public_url", Ok(url.clone())),
+            None => ("listen", Url::parse(&format!("http://{}", self.listen))),
+        };
+        let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
+        match url.scheme() {
+            "http" | "https" => Ok(url),
+            other => Err(ConfigError::setting(field, format!("{other} is not http or https"))),
+        }
+    }
+
+    pub(crate) fn evidence_deadline(&self) -> Duration {
+        Duration::from_millis(self.evidence_deadline_ms)
+    }
+
+    /// Age from which a newest sample is stale.
+    pub(crate) fn stale_after(&self) -> Duration {
+        Duration::from_millis(self.scrape_interval_ms).saturating_mul(self.stale_after_scrapes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployed(path: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config").join(path)
+    }
+
+    #[test]
+    fn deployed_configuration_is_valid() {
+        let rules = deployed("rules");
+        let env = Env::fixed([("DIAGNOSTIC_RULES", rules.to_str().unwrap())]);
+        let path = deployed("diagnostic-agent.yaml");
+        let config: Config = service::load_config(Some(&path), &env).unwrap();
+        assert_eq!(config.targets.len(), 3);
+        assert_eq!(config.system_monitor.endpoint().as_str(), "http://127.0.0.1:5120/mcp");
+    }
+
+    #[test]
+    fn environment_names_the_tools() {
+        let mut config = Config::default();
+        let env = Env::fixed([
+            ("LOG_ANALYZER_URL", "http://logs:5110"),
+            ("SYSTEM_MONITOR_URL", "http://monitor:5120/mcp"),
+        ]);
+        config.apply_env(&env).unwrap();
+        assert_eq!(config.log_analyzer.endpoint().as_str(), "http://logs:5110/mcp");
+        assert_eq!(config.system_monitor.endpoint().as_str(), "http://monitor:5120/mcp");
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_named() {
+        let rules = deployed("rules");
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config { rules: rules.clone(), ..Config::default() };
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        let message = with(|config| config.evidence_deadline_ms = 0);
+        assert_eq!(message, "setting `evidence_deadline_ms`: must be above 0");
+        let message = with(|config| config.log_analyzer.parallel_queries = 0);
+        assert_eq!(message, "setting `log_analyzer.parallel_queries`: must be above 0");
+        let message = with(|config| config.rules = "no-such-directory".into());
+        assert_eq!(message, "cannot read no-such-directory");
+    }
+}
