@@ -1,5 +1,11 @@
 //! `cargo xtask`: what a person or a CI machine runs on this repository.
 
+mod children;
+mod demo;
+mod http;
+mod interrupt;
+mod monitoring;
+mod programs;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -12,17 +18,46 @@ use clap::Parser;
 enum Task {
     /// Check the rules of the workspace that the compiler does not know
     Tidy,
+    /// Trigger a fault and show how it becomes a closed incident
+    Demo(demo::Args),
+    /// Render the files under monitoring/ from their templates
+    Monitoring {
+        /// Change nothing; fail where a file is not as its template makes it, or a tool refuses it
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let root = workspace_root();
-    let done = match Task::parse() {
+    let task = Task::parse();
+    let done = interrupt::listen().and_then(|()| match task {
         Task::Tidy => tidy::run(&root),
-    };
+        Task::Demo(args) => demo::run(&root, &args),
+        Task::Monitoring { check: false } => {
+            monitoring::write_committed(&root).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Monitoring { check: true } => check_monitoring(&root).map(|()| ExitCode::SUCCESS),
+    });
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
+        if error.is::<interrupt::Interrupted>() {
+            return interrupt::Interrupted::exit_code();
+        }
         ExitCode::FAILURE
     })
+}
+
+fn check_monitoring(root: &Path) -> anyhow::Result<()> {
+    monitoring::check_committed(root)?;
+    let missing = monitoring::check_with_tools(root)?;
+    match missing.is_empty() {
+        true => println!("monitoring: rendered files are current; promtool and amtool accept them"),
+        false => {
+            println!("monitoring: current; not judged by {} (not installed)", missing.join(", "))
+        }
+    }
+    Ok(())
 }
 
 fn workspace_root() -> PathBuf {
