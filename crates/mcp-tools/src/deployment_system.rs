@@ -124,7 +124,8 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     create_private(&config.work_directory)?;
     let runs = config.work_directory.join("runs");
     create_private(&runs)?;
-    group::end_leftovers(&runs).await.context("end executors of an earlier process")?;
+    let interrupted =
+        group::end_leftovers(&runs).await.context("end executors of an earlier process")?;
     if let Some(parent) = config.database.parent().filter(|path| !path.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
     }
@@ -132,6 +133,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     let listen = config.listen.clone();
     let deployer =
         Arc::new(change::Deployer::new(config, inventory, playbooks, store, process.clone())?);
+    deployer.recover(&interrupted).await.context("recover interrupted changes")?;
     let routes = rpc::mcp::server::router(server(&deployer), access)?;
     let address = service::serve(&process, &listen, "listen", routes).await?;
     Ok(Running { address })

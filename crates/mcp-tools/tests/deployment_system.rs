@@ -95,6 +95,23 @@ fn raise_pool(key: &str) -> ChangeRequest {
     request(UPDATE_CONFIG, "db-1", parameters, key)
 }
 
+/// Leaves what a process leaves that is killed after it committed an intent.
+async fn begin(directory: &Path, id: &str, action: &str, asked: &ChangeRequest, intent: Value) {
+    let store = store::Store::open(&directory.join("changes.db")).await.unwrap();
+    let grant = asked.grant.as_ref().unwrap();
+    let change = store::Change {
+        id: id.to_owned(),
+        idempotency_key: asked.idempotency_key.clone(),
+        grant_id: Some(grant.id.clone()),
+        arguments_sha256: grant.arguments_sha256.clone(),
+        target: asked.target.clone(),
+        action: action.to_owned(),
+        request: intent,
+        started_at: now(),
+    };
+    store.begin_change(&change).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_change_records_before_after_and_inverse_and_rollback_restores() {
     let world = World::new().await;
@@ -246,24 +263,12 @@ async fn a_change_without_a_recorded_end_is_unknown_and_not_repeated() {
     let directory = tempfile::tempdir().unwrap();
     let admin = Admin::start(&Process::new("admin")).await;
     let asked = raise_pool("k");
-    {
-        let store = store::Store::open(&directory.path().join("changes.db")).await.unwrap();
-        let intent = store::Change {
-            id: "chg_lost".to_owned(),
-            idempotency_key: asked.idempotency_key.clone(),
-            grant_id: Some("grant of k".to_owned()),
-            arguments_sha256: asked.grant.as_ref().unwrap().arguments_sha256.clone(),
-            target: "db-1".to_owned(),
-            action: UPDATE_CONFIG.to_owned(),
-            request: json!({
-                "before": {"config": {"connection_pool_size": 2}},
-                "inverse": {"action": UPDATE_CONFIG, "target": "db-1",
-                    "parameters": {"set": {"connection_pool_size": 2}}}
-            }),
-            started_at: now(),
-        };
-        store.begin_change(&intent).await.unwrap();
-    }
+    let inverse = json!({
+        "action": UPDATE_CONFIG, "target": "db-1",
+        "parameters": {"set": {"connection_pool_size": 2}}
+    });
+    let intent = json!({"before": {"config": {"connection_pool_size": 2}}, "inverse": inverse});
+    begin(directory.path(), "chg_lost", UPDATE_CONFIG, &asked, intent).await;
     let served = serve(config(directory.path(), &admin), start).await;
     let change: Change = served.call(UPDATE_CONFIG, &asked).await.unwrap();
     assert_eq!(change.state, ChangeState::Unknown);
@@ -346,7 +351,7 @@ async fn a_local_process_is_restarted_as_another_process_of_its_own_group() {
 }
 
 #[tokio::test]
-async fn an_executor_that_an_earlier_process_left_behind_is_ended_at_the_start() {
+async fn an_interrupted_playbook_is_ended_at_the_start_and_can_be_undone() {
     let directory = tempfile::tempdir().unwrap();
     let admin = Admin::start(&Process::new("admin")).await;
     let mut child = std::os::unix::process::CommandExt::process_group(
@@ -365,10 +370,26 @@ async fn an_executor_that_an_earlier_process_left_behind_is_ended_at_the_start()
     let run = directory.path().join("work/runs/chg_left");
     std::fs::create_dir_all(&run).unwrap();
     std::fs::write(run.join("group.json"), leader.to_string()).unwrap();
-    let _served = serve(config(directory.path(), &admin), start).await;
+    let record = json!({"before": {"config": {"connection_pool_size": 2}}});
+    std::fs::write(run.join("record.json"), record.to_string()).unwrap();
+    let parameters =
+        json!({"playbook": "raise_connection_pool", "variables": {"connection_pool_size": 20}});
+    let asked = request(RUN_PLAYBOOK, "db-1", parameters, "k");
+    let intent = json!({"playbook": "raise_connection_pool", "before": null});
+    begin(directory.path(), "chg_left", RUN_PLAYBOOK, &asked, intent).await;
+
+    let served = serve(config(directory.path(), &admin), start).await;
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
     assert!(!run.exists());
+    let change: Change = served.call(RUN_PLAYBOOK, &asked).await.unwrap();
+    assert_eq!(
+        (change.state, change.change_id.as_deref()),
+        (ChangeState::Unknown, Some("chg_left"))
+    );
+    assert_eq!(change.before, record["before"]);
+    assert_eq!(change.inverse.unwrap().parameters["variables"], json!({"connection_pool_size": 2}));
+    assert_eq!(admin.changes(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! answered from the record; a change that began and has no outcome is never repeated.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -153,6 +154,35 @@ impl Deployer {
         task.await.unwrap_or_else(|error| Err(ToolError::Unknown(format!("{id}: {error}"))))
     }
 
+    /// Completes the record of changes that an earlier process left without an end, from what their
+    /// playbooks recorded: they stay unknown, but can be undone. Their executors have ended.
+    pub(super) async fn recover(&self, runs: &[PathBuf]) -> anyhow::Result<()> {
+        for run in runs {
+            let id = run.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let row = self.store.change(id).await?;
+            if let Some(row) = row.filter(|row| row.outcome.is_none()) {
+                let change = self.interrupted(&row, executor::read_record(run));
+                let outcome = serde_json::to_value(change)?;
+                self.store.finish_change(id, &outcome, self.process.now()).await?;
+            }
+            std::fs::remove_dir_all(run)?;
+        }
+        Ok(())
+    }
+
+    fn interrupted(&self, row: &ChangeRow, recorded: Effect) -> Change {
+        let mut change = read_change(row);
+        change.before = recorded.before.unwrap_or(change.before);
+        change.after = recorded.after.unwrap_or(change.after);
+        change.diff = differences(&change.before, &change.after);
+        if let Some(playbook) = row.change.request["playbook"].as_str() {
+            let undo = self.playbooks.undo(&change.target, playbook, &change.before);
+            (change.inverse, change.no_inverse) = split(undo);
+        }
+        change.error = Some("it was interrupted; what carried it out has ended".to_owned());
+        change
+    }
+
     /// Everything that can be wrong with a request besides its grant.
     async fn check(
         &self,
@@ -297,6 +327,11 @@ impl Deployer {
         let id = format!("chg_{}", self.process.new_id());
         let grant = checked.request.grant.as_ref();
         let (inverse, no_inverse) = split(undo.clone());
+        // Of a rollback, the playbook that it runs.
+        let playbook = match &checked.action {
+            Action::RunPlaybook(run) => Some(&run.playbook),
+            _ => None,
+        };
         let intent = store::Change {
             id: id.clone(),
             idempotency_key: checked.request.idempotency_key.clone(),
@@ -308,6 +343,7 @@ impl Deployer {
                 "parameters": checked.request.parameters,
                 "principal": grant.map(|grant| &grant.principal),
                 "deadline": checked.request.deadline,
+                "playbook": playbook,
                 "before": before,
                 "inverse": inverse,
                 "no_inverse": no_inverse,

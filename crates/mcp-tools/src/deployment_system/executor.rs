@@ -11,7 +11,7 @@ use a2a_types::mcp::deployment::Inverse;
 use rpc::mcp::server::ToolError;
 use serde_json::{Map, Value};
 
-pub(super) use ansible::{Ansible, Ran, Run};
+pub(super) use ansible::{Ansible, Ran, Run, read_record};
 pub(super) use http_admin::HttpAdmin;
 pub(super) use process::LocalProcess;
 

@@ -2,7 +2,7 @@
 //! group can be ended, and proven ended, also by a later process than the one that started it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -107,11 +107,12 @@ impl Leader {
     }
 }
 
-/// Ends the groups that an earlier process recorded in `runs/*/group.json`, and clears the runs.
+/// Ends the groups that an earlier process recorded in `runs/*/group.json`, and returns the runs.
 ///
 /// # Errors
 /// A group does not end: whatever it does would go on beside what is started now.
-pub(super) async fn end_leftovers(runs: &Path) -> io::Result<()> {
+pub(super) async fn end_leftovers(runs: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut interrupted = Vec::new();
     for run in std::fs::read_dir(runs)? {
         let run = run?.path();
         if let Ok(text) = std::fs::read(run.join(GROUP_FILE))
@@ -122,9 +123,9 @@ pub(super) async fn end_leftovers(runs: &Path) -> io::Result<()> {
             }
             leader.end(GRACE).await?;
         }
-        std::fs::remove_dir_all(&run)?;
+        interrupted.push(run);
     }
-    Ok(())
+    Ok(interrupted)
 }
 
 struct Stat {

@@ -217,7 +217,8 @@ fn vars_yaml(variables: &Map<String, Value>) -> String {
     text
 }
 
-fn read_record(directory: &Path) -> Effect {
+/// What a playbook recorded in the directory of its run.
+pub(in crate::deployment_system) fn read_record(directory: &Path) -> Effect {
     let record = std::fs::read(directory.join("record.json")).ok();
     let record: Value =
         record.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
