@@ -8,6 +8,7 @@ mod grant;
 mod group;
 mod inventory;
 mod playbook;
+mod record;
 mod status;
 
 use std::collections::BTreeMap;

@@ -3,24 +3,22 @@
 //! answered from the record; a change that began and has no outcome is never repeated.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_types::mcp::deployment::{
-    Change, ChangeRequest, ChangeState, Difference, Inverse, RunPlaybook,
-};
+use a2a_types::mcp::deployment::{Change, ChangeRequest, ChangeState, RunPlaybook};
 use jiff::Timestamp;
 use rpc::mcp::server::ToolError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use service::Process;
-use store::{ChangeRow, Store, StoreError};
+use store::{Store, StoreError};
 use tokio::sync::OwnedMutexGuard;
 
 use super::action::{Action, Asked, parse};
 use super::executor::{Ansible, Effect, Executor, ExecutorError, HttpAdmin, LocalProcess, Undo};
 use super::inventory::{ExecutorConfig, Inventory};
 use super::playbook::Playbooks;
+use super::record::{differences, read_change, split, unavailable};
 use super::{Config, executor, grant};
 
 /// Changes of a target that `status` lists.
@@ -29,7 +27,7 @@ const RECENT: usize = 10;
 pub(super) struct Deployer {
     config: Config,
     targets: BTreeMap<String, Reachable>,
-    playbooks: Playbooks,
+    pub(super) playbooks: Playbooks,
     ansible: Ansible,
     pub(super) store: Store,
     pub(super) process: Process,
@@ -152,35 +150,6 @@ impl Deployer {
         let deployer = self.clone();
         let task = self.process.spawn(async move { deployer.carry_out(begun, writer).await });
         task.await.unwrap_or_else(|error| Err(ToolError::Unknown(format!("{id}: {error}"))))
-    }
-
-    /// Completes the record of changes that an earlier process left without an end, from what their
-    /// playbooks recorded: they stay unknown, but can be undone. Their executors have ended.
-    pub(super) async fn recover(&self, runs: &[PathBuf]) -> anyhow::Result<()> {
-        for run in runs {
-            let id = run.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let row = self.store.change(id).await?;
-            if let Some(row) = row.filter(|row| row.outcome.is_none()) {
-                let change = self.interrupted(&row, executor::read_record(run));
-                let outcome = serde_json::to_value(change)?;
-                self.store.finish_change(id, &outcome, self.process.now()).await?;
-            }
-            std::fs::remove_dir_all(run)?;
-        }
-        Ok(())
-    }
-
-    fn interrupted(&self, row: &ChangeRow, recorded: Effect) -> Change {
-        let mut change = read_change(row);
-        change.before = recorded.before.unwrap_or(change.before);
-        change.after = recorded.after.unwrap_or(change.after);
-        change.diff = differences(&change.before, &change.after);
-        if let Some(playbook) = row.change.request["playbook"].as_str() {
-            let undo = self.playbooks.undo(&change.target, playbook, &change.before);
-            (change.inverse, change.no_inverse) = split(undo);
-        }
-        change.error = Some("it was interrupted; what carried it out has ended".to_owned());
-        change
     }
 
     /// Everything that can be wrong with a request besides its grant.
@@ -488,92 +457,5 @@ impl Deployer {
 impl std::fmt::Debug for Deployer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Deployer").finish_non_exhaustive()
-    }
-}
-
-/// What the record says of a change. Without an outcome it runs, or its process died: unknown.
-pub(super) fn read_change(row: &ChangeRow) -> Change {
-    let outcome = row.outcome.clone().and_then(|outcome| serde_json::from_value(outcome).ok());
-    outcome.unwrap_or_else(|| {
-        let request = &row.change.request;
-        Change {
-            change_id: Some(row.change.id.clone()),
-            target: row.change.target.clone(),
-            action: row.change.action.clone(),
-            state: ChangeState::Unknown,
-            diff: Vec::new(),
-            before: request["before"].clone(),
-            after: Value::Null,
-            inverse: serde_json::from_value(request["inverse"].clone()).ok(),
-            no_inverse: request["no_inverse"].as_str().map(str::to_owned),
-            started_at: row.change.started_at,
-            finished_at: None,
-            output: String::new(),
-            error: Some("it began, and no end is recorded".to_owned()),
-        }
-    })
-}
-
-fn split(undo: Undo) -> (Option<Inverse>, Option<String>) {
-    match undo {
-        Ok(inverse) => (Some(inverse), None),
-        Err(reason) => (None, Some(reason)),
-    }
-}
-
-pub(super) fn unavailable(error: &StoreError) -> ToolError {
-    let mut text = format!("the record of changes: {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    ToolError::Unavailable(text)
-}
-
-/// The leaves that differ, by dotted path.
-fn differences(before: &Value, after: &Value) -> Vec<Difference> {
-    let mut found = Vec::new();
-    if !before.is_null() && !after.is_null() {
-        compare("", before, after, &mut found);
-    }
-    found
-}
-
-fn compare(path: &str, before: &Value, after: &Value, found: &mut Vec<Difference>) {
-    match (before, after) {
-        (Value::Object(one), Value::Object(other)) => {
-            let mut names: Vec<&String> = one.keys().chain(other.keys()).collect();
-            names.sort();
-            names.dedup();
-            for name in names {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                let of =
-                    |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
-                compare(&path, &of(one), &of(other), found);
-            }
-        }
-        (before, after) if before != after => found.push(Difference {
-            path: path.to_owned(),
-            before: before.clone(),
-            after: after.clone(),
-        }),
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_the_leaves_that_changed() {
-        let before = json!({"config": {"pool": 2, "same": 1}, "gone": true});
-        let after = json!({"config": {"pool": 20, "same": 1}, "new": [1]});
-        let found = differences(&before, &after);
-        let paths: Vec<_> = found.iter().map(|difference| difference.path.as_str()).collect();
-        assert_eq!(paths, ["config.pool", "gone", "new"]);
-        assert_eq!((&found[0].before, &found[0].after), (&json!(2), &json!(20)));
-        assert_eq!(differences(&Value::Null, &after), []);
     }
 }

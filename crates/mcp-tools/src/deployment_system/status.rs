@@ -7,7 +7,8 @@ use a2a_types::mcp::deployment::{Change, RUN_PLAYBOOK, StatusInput, StatusOutput
 use rpc::mcp::server::ToolError;
 use serde_json::json;
 
-use super::change::{Deployer, read_change, unavailable};
+use super::change::Deployer;
+use super::record::{read_change, unavailable};
 
 impl Deployer {
     pub(super) async fn status(
