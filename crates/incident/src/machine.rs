@@ -173,7 +173,7 @@ impl Step<'_> {
                 self.effects.push(Effect::SyncTicket);
             }
             (phase, Event::ResolutionAccepted { task_id }) if phase.is_resolving() => {
-                self.incident.resolution_task = Some(task_id);
+                self.resolution_accepted(task_id);
             }
             (phase, Event::Progressed { index, entry })
                 if phase.is_resolving() && index == self.incident.progress_seen =>
@@ -201,7 +201,7 @@ impl Step<'_> {
     /// Takes the rest of a resolution that was left behind; `None` when the event is not part of it.
     fn wound_down(&mut self, event: Event) -> Option<()> {
         match event {
-            Event::ResolutionAccepted { task_id } => self.incident.resolution_task = Some(task_id),
+            Event::ResolutionAccepted { task_id } => self.resolution_accepted(task_id),
             Event::Progressed { index, entry } if index == self.incident.progress_seen => {
                 self.incident.progress_seen += 1;
                 self.effects.push(Effect::Record(entry));
@@ -333,6 +333,15 @@ impl Step<'_> {
             self.effects.extend([Effect::Resolve, Effect::SyncTicket]);
         } else {
             self.hand_over(&format!("no cause found: {summary}"));
+        }
+    }
+
+    fn resolution_accepted(&mut self, task_id: String) {
+        let known = self.incident.resolution_task.replace(task_id);
+        if known.is_some() && known != self.incident.resolution_task {
+            // Another task counts its progress from the start, and makes its own plan.
+            self.incident.progress_seen = 0;
+            self.incident.plan = None;
         }
     }
 

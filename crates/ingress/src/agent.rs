@@ -154,7 +154,7 @@ fn ids_in(text: &str) -> Vec<IncidentId> {
 
 fn to_agent_error(error: ApiError) -> AgentError {
     match error {
-        ApiError::Overloaded(_) | ApiError::Store(_) => AgentError::transient(error),
+        ApiError::Overloaded(_) | ApiError::TooSlow | ApiError::Store(_) => AgentError::transient(error),
         ApiError::Agent(inner) if inner.is_transient() => AgentError::transient(inner),
         other => AgentError::Rejected(other.to_string()),
     }

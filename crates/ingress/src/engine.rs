@@ -7,7 +7,7 @@ use incident::{
 use jiff::Timestamp;
 use serde_json::json;
 use service::Process;
-use store::{Store, StoreError, Transaction};
+use store::{OutboxRow, Store, StoreError, Transaction};
 use tokio::sync::{Notify, watch};
 
 use crate::Config;
@@ -148,45 +148,60 @@ impl Engine {
         }))
     }
 
-    /// Takes events into one incident, and removes the outbox row that brought them.
+    /// Takes events into one incident, together with the end of the outbox row that brought them.
+    /// Events that belong to a round are dropped when the incident is in another one by now.
     ///
     /// # Errors
     /// Nothing is stored.
     pub(crate) async fn take_events(
         &self,
         id: IncidentId,
+        round: Option<u32>,
         events: Vec<Event>,
-        done: Option<i64>,
+        end: RowEnd<'_>,
     ) -> Result<(), StoreError> {
         let now = self.process.now();
         let mut transaction = self.store.begin().await?;
         for event in events {
-            let Some(incident) = transaction.incident(id).await? else { continue };
-            self.apply(&mut transaction, incident, event, now).await?;
+            let incident = transaction.incident(id).await?;
+            if let Some(incident) = incident.filter(|i| round.is_none_or(|round| i.round == round))
+            {
+                self.apply(&mut transaction, incident, event, now).await?;
+            }
         }
-        if let Some(row) = done {
-            transaction.finish_outbox(row).await?;
+        match end {
+            RowEnd::Kept => {}
+            RowEnd::Finished(row) => transaction.finish_outbox(row).await?,
+            RowEnd::Buried { row, why } => transaction.bury_outbox(row, why, now).await?,
         }
         transaction.commit().await?;
         self.committed();
         Ok(())
     }
 
-    /// Ends the phases of incidents whose deadline has come.
+    /// Ends the phases of incidents whose deadline has come. One that cannot be stored is met
+    /// again, and keeps no other waiting.
     ///
     /// # Errors
-    /// Deadlines that could not be stored are met again.
+    /// The deadlines cannot be read.
     pub(crate) async fn meet_deadlines(&self) -> Result<(), StoreError> {
         for id in self.store.overdue(self.process.now()).await? {
-            let now = self.process.now();
-            let mut transaction = self.store.begin().await?;
-            let incident = transaction.incident(id).await?;
-            let due = incident.filter(|i| i.deadline.is_some_and(|deadline| deadline <= now));
-            if let Some(incident) = due {
-                self.apply(&mut transaction, incident, Event::DeadlineReached, now).await?;
-                transaction.commit().await?;
-                self.committed();
+            if let Err(error) = self.meet_deadline(id).await {
+                tracing::error!(incident.id = %id, ?error, "deadline");
             }
+        }
+        Ok(())
+    }
+
+    async fn meet_deadline(&self, id: IncidentId) -> Result<(), StoreError> {
+        let now = self.process.now();
+        let mut transaction = self.store.begin().await?;
+        let incident = transaction.incident(id).await?;
+        let due = incident.filter(|i| i.deadline.is_some_and(|deadline| deadline <= now));
+        if let Some(incident) = due {
+            self.apply(&mut transaction, incident, Event::DeadlineReached, now).await?;
+            transaction.commit().await?;
+            self.committed();
         }
         Ok(())
     }
@@ -261,6 +276,19 @@ fn starts_new_incident(
     alert.is_firing() && !is_seen && now.duration_since(ended_at) > window
 }
 
+/// What becomes of the outbox row that brought events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RowEnd<'a> {
+    Kept,
+    /// Its effect is confirmed.
+    Finished(i64),
+    /// It is given up.
+    Buried {
+        row: &'a OutboxRow,
+        why: &'a str,
+    },
+}
+
 /// The kinds of outbox rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -271,6 +299,9 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::CancelResolution, Self::Diagnose, Self::Resolve, Self::SyncTicket];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Diagnose => "diagnose",
@@ -278,11 +309,5 @@ impl Work {
             Self::CancelResolution => "cancel_resolution",
             Self::SyncTicket => "sync_ticket",
         }
-    }
-
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Diagnose, Self::Resolve, Self::CancelResolution, Self::SyncTicket]
-            .into_iter()
-            .find(|kind| kind.name() == name)
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum ApiError {
     /// The sender shall try again: never 429, which Alertmanager drops for good.
     #[error("overloaded: {0} deliveries are waiting")]
     Overloaded(usize),
+    #[error("the body did not arrive in time")]
+    TooSlow,
     #[error("temporarily unavailable")]
     Store(#[from] StoreError),
     #[error("the agent did not take it: {0}")]
@@ -46,7 +48,7 @@ impl ApiError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Overloaded(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded(_) | Self::TooSlow | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Agent(_) => StatusCode::BAD_GATEWAY,
         }
     }

@@ -1,21 +1,19 @@
 //! Performs what the outbox holds. Rows are repeated until their effect is confirmed; the agents
 //! find a repeated request again by its idempotency key, so nothing happens twice.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_types::{Message, Role, Task, TaskState};
-use incident::{Event, Incident, IncidentId, Payload};
+use incident::{Event, Incident, IncidentId, Payload, Phase};
 use jiff::Timestamp;
 use rpc::a2a::{Client, ClientError, ClientOptions, Send, TRANSIENT_KEY};
 use store::{OutboxRow, StoreError};
 
-use crate::engine::{Engine, Work};
+use crate::engine::{Engine, RowEnd, Work};
 use crate::ticket;
 
-/// Effects performed at a time.
-const CAPACITY: usize = 64;
 /// How often a running resolution is looked at.
 const POLL: Duration = Duration::from_millis(100);
 /// Definite failures after which an effect is given up.
@@ -24,10 +22,14 @@ const ATTEMPTS: u32 = 20;
 const AGENT_ATTEMPTS: u32 = 4;
 /// Bounds of the wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The longest wait for a peer that is away: it may be back at any moment.
+const AWAY: Duration = Duration::from_secs(5);
 /// How long the ticketing agent may take for one update.
 const TICKET_DEADLINE: Duration = Duration::from_secs(45);
 /// The longest sleep when nothing is due: a lost wake-up costs no more than this.
 const IDLE: Duration = Duration::from_secs(5);
+/// The pause after the database failed.
+const RECOVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Performer {
@@ -41,8 +43,24 @@ pub(crate) struct Performer {
 
 #[derive(Debug, Default)]
 struct Busy {
-    rows: HashSet<i64>,
+    rows: HashMap<i64, Work>,
     tickets: HashSet<IncidentId>,
+}
+
+impl Busy {
+    fn is_full(&self, kind: Work) -> bool {
+        self.rows.values().filter(|busy| **busy == kind).count() >= capacity(kind)
+    }
+}
+
+/// Effects of a kind performed at a time. Each kind has its own, so that resolutions that wait for
+/// a person, or a tracker that hangs, hold up nothing else.
+fn capacity(kind: Work) -> usize {
+    match kind {
+        Work::CancelResolution | Work::Diagnose => 32,
+        Work::Resolve => 256,
+        Work::SyncTicket => 16,
+    }
 }
 
 /// What became of one try.
@@ -53,7 +71,7 @@ enum Tried {
     /// Not confirmed; `counts` when the peer gave a definite answer.
     Again { why: String, counts: bool },
     /// The peer will never take it.
-    GivenUp { agent: &'static str, why: String },
+    GivenUp { why: String },
 }
 
 impl Performer {
@@ -76,11 +94,16 @@ impl Performer {
     /// Performs rows and meets deadlines until shutdown.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
+            // A ring between here and the wait is kept, and ends the wait at once.
             let woken = self.engine.work.notified();
-            if let Err(error) = self.start_due().await {
+            let pause = match self.start_due().await {
+                Ok(()) => self.pause().await,
+                Err(error) => Err(error),
+            };
+            let pause = pause.unwrap_or_else(|error| {
                 tracing::error!(?error, "outbox");
-            }
-            let pause = self.pause().await.unwrap_or(IDLE);
+                RECOVERY
+            });
             tokio::select! {
                 () = woken => {}
                 () = self.engine.process.clock().sleep(pause) => {}
@@ -90,123 +113,146 @@ impl Performer {
 
     async fn start_due(self: &Arc<Self>) -> Result<(), StoreError> {
         self.engine.meet_deadlines().await?;
-        let now = self.engine.process.now();
-        for row in self.engine.store.due_outbox(now, 256).await? {
-            if self.reserve(&row) {
-                let performer = self.clone();
-                let shutdown = self.engine.process.shutdown_token();
-                self.engine.process.spawn(async move {
-                    // What is dropped here is in the outbox still.
-                    let _ = shutdown.run_until_cancelled(performer.perform(&row)).await;
-                    performer.release(&row);
-                    performer.engine.work.notify_one();
-                });
+        for kind in Work::ALL {
+            // A row that ends while the list is read must not be started from that list again.
+            let busy_before = self.busy_rows();
+            for row in self.due(kind).await? {
+                if !busy_before.contains(&row.id) && self.reserve(&row, kind) {
+                    self.start(row, kind);
+                }
             }
         }
         Ok(())
+    }
+
+    /// More rows of a kind than can be busy, so that those that are hide no others.
+    async fn due(&self, kind: Work) -> Result<Vec<OutboxRow>, StoreError> {
+        let (store, now) = (&self.engine.store, self.engine.process.now());
+        let limit = u32::try_from(2 * capacity(kind)).unwrap_or(u32::MAX);
+        match kind {
+            Work::SyncTicket => store.due_outbox_by_incident(kind.name(), now, limit).await,
+            _ => store.due_outbox(kind.name(), now, limit).await,
+        }
+    }
+
+    fn start(self: &Arc<Self>, row: OutboxRow, kind: Work) {
+        let performer = self.clone();
+        let shutdown = self.engine.process.shutdown_token();
+        self.engine.process.spawn(async move {
+            // What is dropped here is in the outbox still.
+            let _ = shutdown.run_until_cancelled(performer.perform(&row, kind)).await;
+            performer.release(&row, kind);
+            performer.engine.work.notify_one();
+        });
     }
 
     /// How long nothing is due.
     async fn pause(&self) -> Result<Duration, StoreError> {
         let now = self.engine.process.now();
         let deadline = self.engine.store.next_deadline().await?;
-        let outbox = self.engine.store.next_outbox().await?.filter(|due| *due > now);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(RECOVERY);
+        }
+        let outbox = self.engine.store.next_outbox(now).await?;
         let next = [deadline, outbox].into_iter().flatten().min();
         let wait = next.map(|due| due.duration_since(now));
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or(IDLE);
-        Ok(wait.clamp(Duration::from_millis(10), IDLE))
+        Ok(wait.clamp(Duration::from_millis(1), IDLE))
     }
 
-    fn reserve(&self, row: &OutboxRow) -> bool {
+    fn busy_rows(&self) -> HashSet<i64> {
+        let busy = self.busy.lock().expect("no panic while rows are held");
+        busy.rows.keys().copied().collect()
+    }
+
+    fn reserve(&self, row: &OutboxRow, kind: Work) -> bool {
         let mut busy = self.busy.lock().expect("no panic while rows are held");
-        let is_ticket = row.kind == Work::SyncTicket.name();
-        if busy.rows.len() >= CAPACITY
-            || busy.rows.contains(&row.id)
-            || (is_ticket && busy.tickets.contains(&row.incident_id))
-        {
+        if busy.is_full(kind) || busy.rows.contains_key(&row.id) {
             return false;
         }
-        busy.rows.insert(row.id);
-        if is_ticket {
-            busy.tickets.insert(row.incident_id);
+        // One ticket is written by one update at a time.
+        if kind == Work::SyncTicket && !busy.tickets.insert(row.incident_id) {
+            return false;
         }
+        busy.rows.insert(row.id, kind);
         true
     }
 
-    fn release(&self, row: &OutboxRow) {
+    fn release(&self, row: &OutboxRow, kind: Work) {
         let mut busy = self.busy.lock().expect("no panic while rows are held");
         busy.rows.remove(&row.id);
-        if row.kind == Work::SyncTicket.name() {
+        if kind == Work::SyncTicket {
             busy.tickets.remove(&row.incident_id);
         }
     }
 
-    async fn perform(&self, row: &OutboxRow) {
-        let tried = match self.try_row(row).await {
+    async fn perform(&self, row: &OutboxRow, kind: Work) {
+        let tried = match self.try_row(row, kind).await {
             Ok(tried) => tried,
             Err(error) => Tried::Again { why: error.to_string(), counts: false },
         };
-        if let Err(error) = self.settle(row, tried).await {
+        if let Err(error) = self.settle(row, kind, tried).await {
             tracing::error!(incident.id = %row.incident_id, kind = row.kind, ?error, "outbox");
         }
     }
 
-    async fn try_row(&self, row: &OutboxRow) -> Result<Tried, StoreError> {
+    async fn try_row(&self, row: &OutboxRow, kind: Work) -> Result<Tried, StoreError> {
         let Some(stored) = self.engine.store.incident(row.incident_id).await? else {
             return Ok(Tried::Done(Vec::new()));
         };
         let incident = stored.incident;
-        let is_current = incident.round == row.round;
-        match Work::from_name(&row.kind) {
-            Some(Work::Diagnose) if is_current && incident.phase.name() == "diagnosing" => {
+        let is_current = incident.round == row.round && !incident.phase.is_final();
+        match kind {
+            Work::Diagnose if is_current && incident.phase == Phase::Diagnosing => {
                 Ok(self.diagnose(&incident, row).await)
             }
-            Some(Work::Resolve) if is_current && incident.phase.is_resolving() => {
+            Work::Resolve if is_current && incident.outcome.is_none() => {
                 self.resolve(incident, row).await
             }
-            Some(Work::CancelResolution) => Ok(self.cancel(&incident).await),
-            Some(Work::SyncTicket) => self.sync_ticket(&incident, row).await,
+            Work::CancelResolution => Ok(self.cancel(&incident).await),
+            Work::SyncTicket => self.sync_ticket(&incident, row).await,
             // The incident has gone on without it.
-            _ => Ok(Tried::Done(Vec::new())),
+            Work::Diagnose | Work::Resolve => Ok(Tried::Done(Vec::new())),
         }
     }
 
-    async fn settle(&self, row: &OutboxRow, tried: Tried) -> Result<(), StoreError> {
-        let now = self.engine.process.now();
+    async fn settle(&self, row: &OutboxRow, kind: Work, tried: Tried) -> Result<(), StoreError> {
         let (why, counts) = match tried {
-            Tried::Done(events) => {
-                return self.engine.take_events(row.incident_id, events, Some(row.id)).await;
-            }
-            Tried::GivenUp { agent, why } => return self.give_up(row, agent, why, now).await,
+            Tried::Done(events) => return self.finish(row, kind, events).await,
+            Tried::GivenUp { why } => return self.give_up(row, kind, why).await,
             Tried::Again { why, counts } => (why, counts),
         };
-        let is_ticket = row.kind == Work::SyncTicket.name();
-        let most = if is_ticket { ATTEMPTS } else { AGENT_ATTEMPTS };
+        let most = if kind == Work::SyncTicket { ATTEMPTS } else { AGENT_ATTEMPTS };
         if counts && row.attempt + 1 >= most {
-            let agent = Work::from_name(&row.kind).map_or("agent", agent_name);
-            return self.give_up(row, agent, why, now).await;
+            return self.give_up(row, kind, why).await;
         }
         tracing::warn!(incident.id = %row.incident_id, kind = row.kind, why, "will be tried again");
-        let wait = backoff(row.attempt);
-        let not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let most = if counts { BACKOFF.1 } else { AWAY };
+        let wait = backoff(row.tries).min(most);
+        let not_before = self.engine.process.now().checked_add(wait).unwrap_or(Timestamp::MAX);
         self.engine.store.delay_outbox(row.id, counts, &why, not_before).await
     }
 
-    async fn give_up(
+    async fn finish(
         &self,
         row: &OutboxRow,
-        agent: &'static str,
-        why: String,
-        now: Timestamp,
+        kind: Work,
+        events: Vec<Event>,
     ) -> Result<(), StoreError> {
+        let end = RowEnd::Finished(row.id);
+        self.engine.take_events(row.incident_id, round_of(row, kind), events, end).await
+    }
+
+    async fn give_up(&self, row: &OutboxRow, kind: Work, why: String) -> Result<(), StoreError> {
         tracing::error!(incident.id = %row.incident_id, kind = row.kind, why, "given up");
-        let mut transaction = self.engine.store.begin().await?;
-        transaction.bury_outbox(row, &why, now).await?;
-        transaction.commit().await?;
-        let failed = Event::AgentFailed { agent: agent.into(), why };
-        // A ticket that cannot be written never blocks an incident.
-        let events = if row.kind == Work::SyncTicket.name() { vec![] } else { vec![failed] };
-        self.engine.take_events(row.incident_id, events, None).await
+        let agent = agent_name(kind).into();
+        let events = match kind {
+            Work::Diagnose | Work::Resolve => vec![Event::AgentFailed { agent, why: why.clone() }],
+            // A ticket that cannot be written, or a task that cannot be stopped, blocks no incident.
+            Work::SyncTicket | Work::CancelResolution => Vec::new(),
+        };
+        let end = RowEnd::Buried { row, why: &why };
+        self.engine.take_events(row.incident_id, round_of(row, kind), events, end).await
     }
 
     async fn diagnose(&self, incident: &Incident, row: &OutboxRow) -> Tried {
@@ -216,64 +262,80 @@ impl Performer {
         let send = Send { message, idempotency_key: Some(key), wait: Some(wait) };
         let task = match self.diagnostic.send(send).await {
             Ok(task) => task,
-            Err(error) => return failed("diagnostic-agent", &error),
+            Err(error) => return failed(&error),
         };
-        match end_of(&task, "diagnostic-agent") {
+        match end_of(&task) {
             Err(tried) => tried,
             Ok(()) => match find(&task, "diagnosis") {
                 Some(Payload::Diagnosis(diagnosis)) => {
                     Tried::Done(vec![Event::DiagnosisReady(diagnosis)])
                 }
-                _ => no_artifact("diagnostic-agent", "diagnosis"),
+                _ => no_artifact("diagnosis"),
             },
         }
     }
 
-    /// Hands the plan over once, then follows the task until it ends.
+    /// Hands the diagnosis over once, then follows the task until it ends.
     async fn resolve(&self, incident: Incident, row: &OutboxRow) -> Result<Tried, StoreError> {
         let Some(diagnosis) = incident.diagnosis.clone() else {
             return Ok(Tried::Done(Vec::new()));
         };
+        if !incident.phase.is_resolving() {
+            return self.await_end(&incident).await;
+        }
         let key = format!("{}:{}:resolve:{}", incident.id, incident.round, row.attempt);
         let payloads = [Payload::Brief(incident.brief()), Payload::Diagnosis(diagnosis)];
         let message = self.message(&key, &payloads);
         let send = Send { message, idempotency_key: Some(key), wait: None };
         let task = match self.resolution.send(send).await {
             Ok(task) => task,
-            Err(error) => return Ok(failed("resolution-agent", &error)),
+            Err(error) => return Ok(failed(&error)),
         };
-        let id = incident.id;
-        let accepted = Event::ResolutionAccepted { task_id: task.id.clone() };
-        self.engine.take_events(id, vec![accepted], None).await?;
-        self.follow(id, task).await
+        let accepted = vec![Event::ResolutionAccepted { task_id: task.id.clone() }];
+        let (id, round) = (incident.id, incident.round);
+        self.engine.take_events(id, Some(round), accepted, RowEnd::Kept).await?;
+        self.follow(id, round, task).await
     }
 
-    async fn follow(&self, id: IncidentId, mut task: Task) -> Result<Tried, StoreError> {
+    /// Goes on with the task of an incident that has left its resolution behind.
+    async fn await_end(&self, incident: &Incident) -> Result<Tried, StoreError> {
+        let Some(task_id) = &incident.resolution_task else {
+            return Ok(Tried::Done(Vec::new()));
+        };
+        match self.resolution.task(task_id).await {
+            Ok(task) => self.follow(incident.id, incident.round, task).await,
+            Err(error) => Ok(failed(&error)),
+        }
+    }
+
+    /// Brings what a task shows into its incident until the task ends. A task whose incident no
+    /// longer wants it is told to stop, and what it still did is taken all the same.
+    async fn follow(
+        &self,
+        id: IncidentId,
+        round: u32,
+        mut task: Task,
+    ) -> Result<Tried, StoreError> {
+        let mut is_stopped = false;
         loop {
             let Some(stored) = self.engine.store.incident(id).await? else {
                 return Ok(Tried::Done(Vec::new()));
             };
-            if !stored.incident.phase.is_resolving() {
+            let incident = stored.incident;
+            let is_left = incident.round != round || incident.phase.is_final();
+            let is_wanted = !is_left && incident.phase.is_resolving();
+            if !is_wanted && !is_stopped && !task.status.state.is_terminal() {
+                is_stopped = self.stop(&task.id).await.is_ok();
+            }
+            if is_left && (is_stopped || task.status.state.is_terminal()) {
                 return Ok(Tried::Done(Vec::new()));
             }
-            let mut events = news(&stored.incident, &task);
+            let events = if is_left { Vec::new() } else { news(&incident, &task) };
             if task.status.state.is_terminal() {
-                return Ok(match end_of(&task, "resolution-agent") {
-                    Err(tried) => {
-                        self.engine.take_events(id, events, None).await?;
-                        tried
-                    }
-                    Ok(()) => match find(&task, "outcome") {
-                        Some(Payload::Outcome(outcome)) => {
-                            events.push(Event::Concluded(outcome));
-                            Tried::Done(events)
-                        }
-                        _ => no_artifact("resolution-agent", "outcome"),
-                    },
-                });
+                return self.conclude(id, round, &task, events, is_wanted).await;
             }
             if !events.is_empty() {
-                self.engine.take_events(id, events, None).await?;
+                self.engine.take_events(id, Some(round), events, RowEnd::Kept).await?;
             }
             self.engine.process.clock().sleep(POLL).await;
             match self.resolution.task(&task.id).await {
@@ -282,22 +344,50 @@ impl Performer {
                 Err(error) if error.is_transient() => {
                     tracing::debug!(incident.id = %id, %error, "resolution-agent");
                 }
-                Err(error) => return Ok(failed("resolution-agent", &error)),
+                Err(error) => return Ok(failed(&error)),
             }
         }
+    }
+
+    async fn conclude(
+        &self,
+        id: IncidentId,
+        round: u32,
+        task: &Task,
+        mut events: Vec<Event>,
+        is_wanted: bool,
+    ) -> Result<Tried, StoreError> {
+        if let Some(Payload::Outcome(outcome)) = find(task, "outcome") {
+            events.push(Event::Concluded(outcome));
+            return Ok(Tried::Done(events));
+        }
+        if !is_wanted {
+            return Ok(Tried::Done(events));
+        }
+        self.engine.take_events(id, Some(round), events, RowEnd::Kept).await?;
+        Ok(match end_of(task) {
+            Err(tried) => tried,
+            Ok(()) => no_artifact("outcome"),
+        })
     }
 
     async fn cancel(&self, incident: &Incident) -> Tried {
         let Some(task_id) = &incident.resolution_task else {
             return Tried::Done(Vec::new());
         };
+        match self.stop(task_id).await {
+            Ok(()) => Tried::Done(Vec::new()),
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Tells the resolution agent to stop a task; one that has ended or is unknown needs no telling.
+    async fn stop(&self, task_id: &str) -> Result<(), ClientError> {
         match self.resolution.cancel(task_id).await {
-            Ok(_) => Tried::Done(Vec::new()),
-            // It has ended, or is unknown: there is nothing left to cancel.
             Err(ClientError::Refused { error, .. }) if [-32001, -32002].contains(&error.code) => {
-                Tried::Done(Vec::new())
+                Ok(())
             }
-            Err(error) => Tried::Again { why: error.to_string(), counts: true },
+            answer => answer.map(drop),
         }
     }
 
@@ -309,13 +399,13 @@ impl Performer {
         let send = Send { message, idempotency_key: Some(key), wait: Some(TICKET_DEADLINE) };
         let task = match self.ticketing.send(send).await {
             Ok(task) => task,
-            Err(error) => return Ok(failed("ticketing-agent", &error)),
+            Err(error) => return Ok(failed(&error)),
         };
-        Ok(match end_of(&task, "ticketing-agent") {
+        Ok(match end_of(&task) {
             Err(tried) => tried,
             Ok(()) => match find(&task, "ticket") {
                 Some(Payload::Ticket(ticket)) => Tried::Done(vec![Event::TicketSynced(ticket)]),
-                _ => no_artifact("ticketing-agent", "ticket"),
+                _ => no_artifact("ticket"),
             },
         })
     }
@@ -332,13 +422,16 @@ impl Performer {
 /// What a task shows that its incident has not taken yet.
 fn news(incident: &Incident, task: &Task) -> Vec<Event> {
     let mut events = Vec::new();
-    if incident.plan.is_none()
+    if incident.phase == Phase::Planned
         && let Some(Payload::Plan(plan)) = find(task, "plan")
     {
-        let is_asked = task.status.state == TaskState::InputRequired;
+        let is_known = incident.plan.as_ref().is_some_and(|known| known.id == plan.id);
         let plan_hash = plan.hash();
-        events.push(Event::PlanReady(plan));
-        if is_asked {
+        if !is_known {
+            events.push(Event::PlanReady(plan));
+        }
+        // The question can come later than its plan.
+        if task.status.state == TaskState::InputRequired {
             events.push(Event::ApprovalAsked { plan_hash });
         }
     }
@@ -355,22 +448,22 @@ fn find(task: &Task, artifact: &str) -> Option<Payload> {
 }
 
 /// Whether a settled task ended well, else what that means for its row.
-fn end_of(task: &Task, agent: &'static str) -> Result<(), Tried> {
+fn end_of(task: &Task) -> Result<(), Tried> {
     let is_transient = task.metadata.get(TRANSIENT_KEY).is_some_and(|value| value == true);
     let why = || format!("{:?}: {}", task.status.state, task.status_text());
     match task.status.state {
         TaskState::Completed => Ok(()),
         TaskState::Failed if is_transient => Err(Tried::Again { why: why(), counts: true }),
-        _ => Err(Tried::GivenUp { agent, why: why() }),
+        _ => Err(Tried::GivenUp { why: why() }),
     }
 }
 
-fn failed(agent: &'static str, error: &ClientError) -> Tried {
+fn failed(error: &ClientError) -> Tried {
     let why = describe(error);
     match error.is_transient() {
         // A peer that is away gave no answer: only the phase's deadline ends this.
         true => Tried::Again { why, counts: false },
-        false => Tried::GivenUp { agent, why },
+        false => Tried::GivenUp { why },
     }
 }
 
@@ -381,8 +474,13 @@ fn describe(error: &dyn std::error::Error) -> String {
     }
 }
 
-fn no_artifact(agent: &'static str, artifact: &str) -> Tried {
-    Tried::GivenUp { agent, why: format!("completed without a readable {artifact}") }
+fn no_artifact(artifact: &str) -> Tried {
+    Tried::GivenUp { why: format!("completed without a readable {artifact}") }
+}
+
+/// The round that the events of a row belong to; a ticket belongs to all of them.
+fn round_of(row: &OutboxRow, kind: Work) -> Option<u32> {
+    (kind != Work::SyncTicket).then_some(row.round)
 }
 
 fn agent_name(kind: Work) -> &'static str {
@@ -393,7 +491,7 @@ fn agent_name(kind: Work) -> &'static str {
     }
 }
 
-fn backoff(attempt: u32) -> Duration {
+fn backoff(tries: u32) -> Duration {
     let (least, most) = BACKOFF;
-    most.min(least.saturating_mul(2u32.saturating_pow(attempt.min(16))))
+    most.min(least.saturating_mul(2u32.saturating_pow(tries.min(16))))
 }

@@ -1,10 +1,11 @@
 //! The listener of webhooks and the API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,9 +14,9 @@ use incident::{Alert, Event, Incident, IncidentId, TimelineEntry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, RowEnd};
 use crate::error::{ApiError, BadField};
 use crate::metrics::Delivery;
 use crate::performer::Performer;
@@ -23,12 +24,14 @@ use crate::webhook::alertmanager;
 
 /// Incidents in one answer at most.
 const PAGE: u32 = 500;
+/// How long a sender may take for its body, while it holds a place in the queue.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) engine: Arc<Engine>,
     pub(crate) performer: Arc<Performer>,
-    /// One permit for each delivery that may wait for the database.
+    /// One permit for each delivery that may be held in memory.
     pub(crate) waiting: Arc<Semaphore>,
 }
 
@@ -51,11 +54,8 @@ pub(crate) fn read_routes() -> Router<Api> {
         .route("/api/v1/incidents/{id}/timeline", get(timeline))
 }
 
-async fn take_alertmanager(
-    State(api): State<Api>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let answer = match take_delivery(&api, body).await {
+async fn take_alertmanager(State(api): State<Api>, request: Request) -> Response {
+    let answer = match take_delivery(&api, request).await {
         Ok(incidents) => Json(json!({ "incidents": incidents })).into_response(),
         Err(error) => {
             if error.status().is_client_error() {
@@ -69,14 +69,15 @@ async fn take_alertmanager(
     answer
 }
 
-async fn take_delivery(
-    api: &Api,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Vec<IncidentId>, ApiError> {
+async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, ApiError> {
+    // Before the body is read: what waits in memory is bounded from its first byte.
+    let _permit = api.permit()?;
+    let reading = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, api));
+    let body = reading.await.map_err(|_| ApiError::TooSlow)?;
     let body = read_body(api, body)?;
     let alerts = alertmanager::read(&body, &api.engine.config.mapping)?;
     let text = String::from_utf8_lossy(&body);
-    api.take_alerts(alertmanager::SOURCE, &text, &alerts).await
+    Ok(api.engine.take_alerts(alertmanager::SOURCE, &text, &alerts).await?)
 }
 
 impl Api {
@@ -87,9 +88,15 @@ impl Api {
         body: &str,
         alerts: &[Alert],
     ) -> Result<Vec<IncidentId>, ApiError> {
-        let capacity = self.engine.config.queue_capacity;
-        let _permit = self.waiting.try_acquire().map_err(|_| ApiError::Overloaded(capacity))?;
+        let _permit = self.permit()?;
         Ok(self.engine.take_alerts(source, body, alerts).await?)
+    }
+}
+
+impl Api {
+    fn permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        let capacity = self.engine.config.queue_capacity;
+        self.waiting.try_acquire().map_err(|_| ApiError::Overloaded(capacity))
     }
 }
 
@@ -116,8 +123,9 @@ struct IncidentView {
 
 async fn list(
     State(api): State<Api>,
-    Query(query): Query<ListQuery>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Vec<IncidentView>>, ApiError> {
+    let query = read_query(query)?;
     let limit = query.limit.unwrap_or(50);
     if limit == 0 || limit > PAGE {
         return Err(BadField::new("limit", format!("must be within 1..={PAGE}")).into());
@@ -156,8 +164,9 @@ struct EntryView {
 async fn timeline(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(query): Query<TimelineQuery>,
+    query: Result<Query<TimelineQuery>, QueryRejection>,
 ) -> Result<Json<Vec<EntryView>>, ApiError> {
+    let query = read_query(query)?;
     let id = parse_id(&id, "id")?;
     if api.engine.store.incident(id).await?.is_none() {
         return Err(ApiError::NotFound(id.to_string()));
@@ -187,7 +196,7 @@ async fn close(
         return Err(ApiError::Conflict(format!("{id} is closed already")));
     }
     let event = Event::ClosedByPerson { by: request.by, why: request.why };
-    api.engine.take_events(id, vec![event], None).await?;
+    api.engine.take_events(id, None, vec![event], RowEnd::Kept).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -238,10 +247,19 @@ impl Api {
         let payload = incident::Payload::Approval { plan_hash, approved, by };
         let mut message =
             a2a_types::Message::new(key.clone(), a2a_types::Role::User, vec![rpc::part(&payload)]);
-        message.task_id = incident.resolution_task.unwrap_or_default();
+        message.task_id = incident
+            .resolution_task
+            .ok_or_else(|| ApiError::Conflict(format!("{id} has no task that waits")))?;
         let send = rpc::a2a::Send { message, idempotency_key: Some(key), wait: None };
         self.performer.resolution().send(send).await?;
         Ok(())
+    }
+}
+
+fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(rejection) => Err(BadField::new("query", rejection.body_text()).into()),
     }
 }
 

@@ -4,6 +4,7 @@
 use incident::IncidentId;
 use jiff::Timestamp;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use crate::sqlite::to_micros;
 use crate::{Store, StoreError, Transaction};
@@ -17,6 +18,8 @@ pub struct OutboxRow {
     pub round: u32,
     /// Definite failures so far.
     pub attempt: u32,
+    /// Failures of any kind so far, such as a peer that was away.
+    pub tries: u32,
 }
 
 impl Transaction<'_> {
@@ -76,43 +79,58 @@ impl Transaction<'_> {
 }
 
 impl Store {
-    /// Rows that are due, oldest first.
+    /// Rows of one kind that are due, oldest first.
     ///
     /// # Errors
     /// The database is unavailable.
     pub async fn due_outbox(
         &self,
+        kind: &str,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, incident_id, kind, round, attempt FROM outbox WHERE not_before <= ? \
-             ORDER BY id LIMIT ?",
+            "SELECT id, incident_id, kind, round, attempt, tries FROM outbox \
+             WHERE kind = ? AND not_before <= ? ORDER BY id LIMIT ?",
         )
+        .bind(kind)
         .bind(to_micros(now))
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| {
-                Some(OutboxRow {
-                    id: row.get("id"),
-                    incident_id: row.get::<String, _>("incident_id").parse().ok()?,
-                    kind: row.get("kind"),
-                    round: row.get("round"),
-                    attempt: row.get("attempt"),
-                })
-            })
-            .collect())
+        Ok(rows.iter().filter_map(read).collect())
     }
 
-    /// When the next row falls due.
+    /// The oldest due row of one kind of each incident, oldest first.
     ///
     /// # Errors
     /// The database is unavailable.
-    pub async fn next_outbox(&self) -> Result<Option<Timestamp>, StoreError> {
-        let row = sqlx::query("SELECT MIN(not_before) AS due FROM outbox")
+    pub async fn due_outbox_by_incident(
+        &self,
+        kind: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        // SQLite takes the other columns from the row that holds the minimum.
+        let rows = sqlx::query(
+            "SELECT MIN(id) AS id, incident_id, kind, round, attempt, tries FROM outbox \
+             WHERE kind = ? AND not_before <= ? GROUP BY incident_id ORDER BY id LIMIT ?",
+        )
+        .bind(kind)
+        .bind(to_micros(now))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// When the next row that is not due yet falls due.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn next_outbox(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query("SELECT MIN(not_before) AS due FROM outbox WHERE not_before > ?")
+            .bind(to_micros(now))
             .fetch_one(&self.readers)
             .await?;
         Ok(row.get::<Option<i64>, _>("due").map(crate::sqlite::from_micros))
@@ -130,7 +148,7 @@ impl Store {
         not_before: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE outbox SET attempt = attempt + ?, error = ?, not_before = ? WHERE id = ?",
+            "UPDATE outbox SET attempt = attempt + ?, tries = tries + 1, error = ?, not_before = ? WHERE id = ?",
         )
         .bind(counts)
         .bind(error)
@@ -160,4 +178,15 @@ impl Store {
             .map(|row| (row.get("incident_id"), row.get("kind"), row.get("error")))
             .collect())
     }
+}
+
+fn read(row: &SqliteRow) -> Option<OutboxRow> {
+    Some(OutboxRow {
+        id: row.get("id"),
+        incident_id: row.get::<String, _>("incident_id").parse().ok()?,
+        kind: row.get("kind"),
+        round: row.get("round"),
+        attempt: row.get("attempt"),
+        tries: row.get("tries"),
+    })
 }

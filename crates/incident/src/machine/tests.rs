@@ -437,6 +437,15 @@ fn progress_is_applied_once_and_in_order() {
 }
 
 #[test]
+fn a_second_task_of_a_round_is_followed_from_its_start() {
+    let again = Event::ResolutionAccepted { task_id: "task-2".into() };
+    let path = Path::remediating().then(4, [accepted(), again]);
+    assert_eq!(path.incident.progress_seen, 0);
+    let path = path.then(5, [progress(0, EntryKind::StepStarted)]);
+    assert_eq!(path.incident.progress_seen, 1);
+}
+
+#[test]
 fn a_rollback_does_not_turn_back_into_remediation() {
     let path = Path::rolling_back().then(
         4,

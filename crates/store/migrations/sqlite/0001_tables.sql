@@ -47,10 +47,12 @@ CREATE TABLE outbox (
   kind         TEXT NOT NULL,
   round        INTEGER NOT NULL,
   attempt      INTEGER NOT NULL DEFAULT 0,
+  tries        INTEGER NOT NULL DEFAULT 0,
   not_before   INTEGER NOT NULL,
   error        TEXT
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (not_before);
+CREATE INDEX outbox_kind ON outbox (kind, id);
 
 -- Effects that were given up, for people to see and replay.
 CREATE TABLE dead_letter (
