@@ -192,6 +192,3 @@ fn every<'a, T: PartialEq + Clone + 'a>(items: impl Iterator<Item = &'a T>) -> V
         kept
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -45,8 +45,10 @@ impl Gatherer {
         let asked = queries.iter().map(|query| async move {
             match timeout_at(deadline, self.ask(query, deadline)).await {
                 Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no answer within {} ms", budget.as_millis())),
+                Ok(Err(error)) if !matches!(error, McpError::Deadline { .. }) => {
+                    Err(error.to_string())
+                }
+                _ => Err(format!("no answer within {} ms", budget.as_millis())),
             }
         });
         join_all(asked).await

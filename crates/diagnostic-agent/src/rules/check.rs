@@ -173,7 +173,7 @@ fn check_ask(index: usize, spec: &EvidenceSpec, source: &Source<'_>) -> Checked 
 
 impl Source<'_> {
     fn error(&self, field: &str, needle: &str, message: String) -> ConfigError {
-        let origin = match self.line_of(needle) {
+        let origin = match self.line_of(field, needle) {
             Some(line) => format!("{}:{line}", self.origin),
             None => self.origin.to_owned(),
         };
@@ -186,19 +186,30 @@ impl Source<'_> {
         match (error, id) {
             (ConfigError::Invalid { origin, field, message }, Some(id)) => {
                 let id = id.trim().trim_matches(['"', '\'']);
+                // The parser names the mapping around the field once more.
+                let message = match message.split_once(": ") {
+                    Some((around, rest)) if field.starts_with(&format!("{around}.")) => rest,
+                    _ => &message,
+                };
                 ConfigError::Invalid { origin, field, message: format!("rule {id}: {message}") }
             }
             (error, _) => error,
         }
     }
 
-    /// The last line with the beginning of `needle`: what stands twice is wrong the second time.
-    fn line_of(&self, needle: &str) -> Option<usize> {
-        let start: String = needle.lines().next()?.chars().take(30).collect();
+    /// The last line of the field's section with the beginning of `needle` (of what stands twice,
+    /// the second is wrong), or else the section's first.
+    fn line_of(&self, field: &str, needle: &str) -> Option<usize> {
+        let section = field.split(['.', '[']).next()?;
         let lines: Vec<&str> = self.text.lines().collect();
-        let is_it = |line: &&str| line.contains(start.trim());
-        let count = lines.len();
-        lines.iter().rev().position(is_it).map(|from_end| count - from_end)
+        let begins = |line: &&str| line.strip_prefix(section).is_some_and(|l| l.starts_with(':'));
+        let first = lines.iter().position(begins)?;
+        let is_other = |line: &&str| line.starts_with(|c: char| c.is_ascii_alphabetic());
+        let length = lines[first + 1..].iter().position(is_other).unwrap_or(lines.len());
+        let start: String = needle.lines().next()?.trim().chars().take(30).collect();
+        let section = lines.iter().enumerate().skip(first).take(length + 1);
+        let found = section.filter(|(_, line)| line.contains(&start)).next_back();
+        Some(found.map_or(first, |(index, _)| index) + 1)
     }
 
     fn known(&self, field: &str, needle: &str, name: &str, known: &[String]) -> Checked {
