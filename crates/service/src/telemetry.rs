@@ -27,7 +27,7 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging. `FIREBREAK_LOG` filters it (default `info`). A second call changes nothing.
+/// Starts logging. `FIREBREAK_LOG` filters it (default `info,rmcp=warn`: rmcp tells every request). A second call changes nothing.
 ///
 /// # Errors
 /// The OTLP exporter cannot be built.
@@ -35,8 +35,8 @@ pub fn init_telemetry(name: &'static str, format: LogFormat) -> anyhow::Result<T
     opentelemetry::global::set_text_map_propagator(
         opentelemetry_sdk::propagation::TraceContextPropagator::new(),
     );
-    let filter =
-        EnvFilter::try_from_env("FIREBREAK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("FIREBREAK_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = match format {
         LogFormat::Text => log.with_target(false).boxed(),
