@@ -100,6 +100,7 @@ impl Resolution {
 
     pub(crate) async fn run(mut self) -> Result<(), AgentError> {
         if let Some(outcome) = journal::outcome_of(&self.task) {
+            self.release(journal::plan_of(&self.task).as_ref()).await?;
             return self.complete(outcome).await;
         }
         let rows = self.resolver.store.attempts_of_task(&self.task.id).await.map_err(stored)?;
@@ -114,7 +115,8 @@ impl Resolution {
     async fn carry_out(&mut self, plan: Plan, rows: Vec<AttemptRow>) -> Result<(), AgentError> {
         let token = match self.lock(&plan).await? {
             Ok(token) => token,
-            Err(why) => return self.refuse(&plan, "lock", why).await,
+            Err(why) if rows.is_empty() => return self.refuse(&plan, "lock", why).await,
+            Err(why) => return self.give_up(&plan, &rows, why).await,
         };
         let acted = self.act(&plan, &rows, token).await?;
         let account = Account {
@@ -124,7 +126,6 @@ impl Resolution {
         let stop = match acted.stop {
             None => None,
             Some(act::Stop::Cancelled) if acted.taken.is_empty() => {
-                self.release(&plan).await?;
                 let summary = "cancelled before anything was done";
                 return self
                     .conclude(Some(&plan), OutcomeResult::Cancelled, summary, account)
@@ -170,7 +171,6 @@ impl Resolution {
                 self.undo(plan, taken, rows, token, account, undo::Cause::Checks(why)).await
             }
             None => {
-                self.release(plan).await?;
                 let symptom =
                     account.checks.first().map(|check| format!("{}: {}", check.name, check.reason));
                 let summary = format!(
@@ -188,7 +188,6 @@ impl Resolution {
     async fn killed(&mut self, plan: &Plan, account: Account) -> Result<(), AgentError> {
         let path = self.resolver.policy.kill_switch.display().to_string();
         if account.steps.is_empty() {
-            self.release(plan).await?;
             return self
                 .refuse(plan, "kill_switch", format!("{path} exists: nothing is done"))
                 .await;
@@ -200,6 +199,30 @@ impl Resolution {
         );
         self.quarantine(plan, &summary).await?;
         self.conclude(Some(plan), OutcomeResult::StepFailed, summary, account).await
+    }
+
+    /// The target was closed to this task before a restart: all that is left is to say so.
+    async fn give_up(
+        &mut self,
+        plan: &Plan,
+        rows: &[AttemptRow],
+        why: String,
+    ) -> Result<(), AgentError> {
+        let mut account = Account::default();
+        let mut result = OutcomeResult::StepFailed;
+        for row in rows {
+            let body = body(row);
+            let Some(step) = plan.steps.get(body.step) else { continue };
+            let report = act::reported(&step.name, &body.action, row);
+            match body.kind {
+                ActKind::Act => account.steps.push(report),
+                ActKind::Undo => {
+                    result = OutcomeResult::UndoFailed;
+                    account.undo.push(report);
+                }
+            }
+        }
+        self.conclude(Some(plan), result, why, account).await
     }
 
     async fn conclude(
@@ -221,6 +244,7 @@ impl Resolution {
             finished_at: self.resolver.process.now(),
         };
         self.journal.put_outcome(&outcome).await?;
+        self.release(plan).await?;
         self.complete(outcome).await
     }
 
@@ -232,7 +256,9 @@ impl Resolution {
         Ok(self.journal.updates().complete(outcome.summary).await?)
     }
 
-    async fn release(&self, plan: &Plan) -> Result<(), AgentError> {
+    /// Gives the target's lock back once the outcome is stored. A quarantine outlasts it.
+    async fn release(&self, plan: Option<&Plan>) -> Result<(), AgentError> {
+        let Some(plan) = plan else { return Ok(()) };
         self.resolver.store.unlock_target(&plan.target, &self.task.id).await.map_err(stored)
     }
 

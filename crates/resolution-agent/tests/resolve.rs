@@ -5,10 +5,10 @@
 
 mod world;
 
-use a2a_types::{Message, Part, Role, TaskState};
+use a2a_types::{Message, Part, Role, Task, TaskState};
 use incident::{OutcomeResult, Payload};
 use serde_json::json;
-use world::{Agent, TARGET, World, brief, diagnosis, entries, kinds, outcome, plan, request};
+use world::{Agent, TARGET, When, World, brief, diagnosis, entries, kinds, outcome, plan, request};
 
 const PLAYBOOK: &str = "run_playbook";
 const ROLLBACK: &str = "rollback";
@@ -221,14 +221,18 @@ checks:
     within_seconds: 15
 "#;
 
+/// Takes the other runbooks out of the policy: it may name none that is not there.
+const OTHERS: [(&str, &str); 1] = [(
+    "  restart-leaking-service: auto\n  scale-out-gateway: auto\n  clean-up-disk: auto\n  stop-runaway-job: auto\n",
+    "",
+)];
+
 /// An agent whose only runbook has two steps.
 async fn agent_of_two_steps(world: &World) -> Agent {
     let runbooks = world.directory.path().join("runbooks");
     std::fs::create_dir(&runbooks).unwrap();
     std::fs::write(runbooks.join("r.yaml"), TWO_STEPS).unwrap();
-    let others = "  restart-leaking-service: auto\n  scale-out-gateway: auto\n  clean-up-disk: auto\n  \
-                  stop-runaway-job: auto\n";
-    let mut config = world.config(&[(others, "")]).await;
+    let mut config = world.config(&OTHERS).await;
     config.runbooks = runbooks;
     Agent::start(world, config).await
 }
@@ -252,16 +256,16 @@ async fn the_kill_switch_stops_before_the_first_step_and_between_steps() {
 
 #[tokio::test]
 async fn a_cancelled_task_finishes_the_step_in_flight_verifies_it_and_begins_no_other() {
-    let world = World::with(|state| state.hold_answer = true);
+    let world = World::with(|state| state.hold = Some((PLAYBOOK, When::AfterEffect)));
     let agent = agent_of_two_steps(&world).await;
     let task = agent.send(request()).await;
-    agent.until(&task.id, |_| !world.acts().is_empty()).await;
+    agent.until(&task.id, |_| world.is_holding()).await;
     // The step is let go only after many more calls were answered than the cancellation needs.
     let release = async {
         for _ in 0..100 {
             agent.client.task(&task.id).await.unwrap();
         }
-        world.state.lock().unwrap().hold_answer = false;
+        world.state.lock().unwrap().hold = None;
         world.answer.notify_one();
         agent.settled(&task.id).await
     };
@@ -322,33 +326,102 @@ async fn a_declined_plan_is_refused() {
     assert_eq!(world.acts(), Vec::<String>::new());
 }
 
-/// A process that dies between the intent and the outcome of its step: its runtime ends with all
-/// its tasks in the middle of the call, after the effect took place.
-#[test]
-fn a_step_begun_before_a_crash_is_found_out_about_and_never_taken_twice() {
+#[tokio::test]
+async fn the_kill_switch_stops_the_undo_too_and_the_target_is_left_to_a_person() {
+    let world = World::with(|state| state.fix_works = false);
+    world.state.lock().unwrap().touch = Some(world.kill_switch());
+    let agent = agent(&world, &[]).await;
+    let (_, outcome) = agent.resolve().await;
+    assert_eq!(outcome.result, OutcomeResult::UndoFailed);
+    assert!(outcome.summary.contains("kill switch stops the undo"), "{}", outcome.summary);
+    assert_eq!(world.acts(), [PLAYBOOK]);
+}
+
+#[tokio::test]
+async fn two_tasks_never_work_on_one_target_at_a_time() {
+    let world = World::with(|state| state.hold = Some((PLAYBOOK, When::AfterEffect)));
+    let agent = agent(&world, &[("cooldown_seconds: 30", "cooldown_seconds: 0")]).await;
+    // The world is as ill as before, so that only the lock stands in the way.
+    world.state.lock().unwrap().fix_works = false;
+    let first = agent.send(request()).await;
+    agent.until(&first.id, |_| world.is_holding()).await;
+    let (_, second) = agent.resolve().await;
+    assert_eq!(second.result, OutcomeResult::Refused);
+    assert!(
+        second.summary.contains(&format!("task {} is working on", first.id)),
+        "{}",
+        second.summary
+    );
+    world.state.lock().unwrap().hold = None;
+    world.answer.notify_one();
+    assert_eq!(outcome(&agent.settled(&first.id).await).result, OutcomeResult::Undone);
+}
+
+/// Resolves across a crash: the process dies in the middle of a held call, with all its tasks, and
+/// another one takes its database up.
+fn across_a_crash(world: &World, policy: &[(&str, &str)], effect: Option<&str>) -> Task {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (outer, doomed) = (runtime(), runtime());
-    let world = World::with(|state| state.hold_answer = true);
-    let config = outer.block_on(world.config(&[]));
+    let mut config = outer.block_on(world.config(policy));
+    if let Some(effect) = effect {
+        let shipped = config.runbooks.join("raise-connection-pool.yaml");
+        let text = std::fs::read_to_string(shipped).unwrap().replace("effect: fenced", effect);
+        let directory = world.directory.path().join("runbooks");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("r.yaml"), text).unwrap();
+        config.runbooks = directory;
+    }
     let (started, told) = (config.clone(), world.clone());
-    let first =
-        outer.block_on(doomed.spawn(async move { Agent::start(&told, started).await })).unwrap();
+    let starting = doomed.spawn(async move { Agent::start(&told, started).await });
+    let first = outer.block_on(starting).unwrap();
     let id = outer.block_on(async {
         let task = first.send(request()).await;
-        first.until(&task.id, |_| !world.acts().is_empty()).await;
+        first.until(&task.id, |_| world.is_holding()).await;
         task.id
     });
     doomed.shutdown_timeout(std::time::Duration::from_secs(10));
     drop(first);
-    world.state.lock().unwrap().hold_answer = false;
-    outer.block_on(async {
-        let second = Agent::start(&world, config).await;
-        let task = second.settled(&id).await;
-        let outcome = outcome(&task);
-        assert_eq!(outcome.result, OutcomeResult::Proven, "{}", outcome.summary);
-        assert_eq!(world.acts(), [PLAYBOOK], "the step was taken once");
-        assert_eq!(kinds(&task).iter().filter(|kind| *kind == "step_started").count(), 1);
-        assert_eq!(outcome.steps[0].after, json!({"connection_pool_size": 20}));
-        assert_eq!(plan(&task).target, TARGET);
+    world.state.lock().unwrap().hold = None;
+    outer.block_on(async { Agent::start(world, config).await.settled(&id).await })
+}
+
+#[test]
+fn a_step_begun_before_a_crash_is_found_out_about_and_never_taken_twice() {
+    let world = World::with(|state| state.hold = Some((PLAYBOOK, When::AfterEffect)));
+    let task = across_a_crash(&world, &[], None);
+    let outcome = outcome(&task);
+    assert_eq!(outcome.result, OutcomeResult::Proven, "{}", outcome.summary);
+    assert_eq!(world.acts(), [PLAYBOOK], "the step was taken once");
+    assert_eq!(kinds(&task).iter().filter(|kind| *kind == "step_started").count(), 1);
+    assert_eq!(outcome.steps[0].after, json!({"connection_pool_size": 20}));
+    assert_eq!(plan(&task).target, TARGET);
+}
+
+#[test]
+fn a_step_that_never_arrived_before_a_crash_is_taken_under_the_same_key() {
+    let world = World::with(|state| state.hold = Some((PLAYBOOK, When::BeforeEffect)));
+    let task = across_a_crash(&world, &[], None);
+    assert_eq!(outcome(&task).result, OutcomeResult::Proven);
+    assert_eq!(world.acts(), [PLAYBOOK]);
+}
+
+#[test]
+fn a_step_that_is_not_repeatable_and_of_unknown_outcome_is_left_to_a_person() {
+    let world = World::with(|state| state.hold = Some((PLAYBOOK, When::BeforeEffect)));
+    let task = across_a_crash(&world, &OTHERS, Some("effect: at_most_once"));
+    let outcome = outcome(&task);
+    assert_eq!(outcome.result, OutcomeResult::StepFailed, "{}", outcome.summary);
+    assert!(outcome.summary.contains("is unknown"), "{}", outcome.summary);
+    assert_eq!(world.acts(), Vec::<String>::new());
+}
+
+#[test]
+fn an_undo_begun_before_a_crash_is_finished_and_verified() {
+    let world = World::with(|state| {
+        (state.fix_works, state.hold) = (false, Some((ROLLBACK, When::AfterEffect)));
     });
+    let task = across_a_crash(&world, &[], None);
+    let outcome = outcome(&task);
+    assert_eq!(outcome.result, OutcomeResult::Undone, "{}", outcome.summary);
+    assert_eq!((world.acts(), world.pool()), (vec![PLAYBOOK.into(), ROLLBACK.into()], 2));
 }

@@ -114,6 +114,7 @@ impl Resolution {
                 let end: End =
                     serde_json::from_value(outcome.clone()).map_err(AgentError::failed)?;
                 let report = report(name, &wanted.action, &end, attempt.started_at, *finished_at);
+                self.tell(&wanted, &report, &end).await?;
                 return Ok(Taken { step: wanted.step, end, report });
             }
             Some(AttemptRow { attempt, .. }) => {
@@ -134,12 +135,23 @@ impl Resolution {
         let outcome = serde_json::to_value(&end).map_err(AgentError::failed)?;
         self.resolver.store.finish_attempt(&id, &outcome, now).await.map_err(stored)?;
         let report = report(name, &wanted.action, &end, started_at, Some(now));
-        if wanted.kind == ActKind::Act {
-            let verb = if report.error.is_none() { "done" } else { "failed" };
-            let summary = format!("{name}: {verb}");
-            self.journal.note(EntryKind::StepFinished, summary, finished(&report, &end)).await?;
-        }
+        self.tell(&wanted, &report, &end).await?;
         Ok(Taken { step: wanted.step, end, report })
+    }
+
+    /// Tells of the end of a step, once: a restart may fall between its record and its entry.
+    async fn tell(
+        &mut self,
+        wanted: &ActBody,
+        report: &StepReport,
+        end: &End,
+    ) -> Result<(), AgentError> {
+        if wanted.kind == ActKind::Undo {
+            return Ok(());
+        }
+        let verb = if report.error.is_none() { "done" } else { "failed" };
+        let summary = format!("{}: {verb}", report.name);
+        self.journal.note_once(EntryKind::StepFinished, summary, finished(report, end)).await
     }
 
     async fn begin(
@@ -329,6 +341,13 @@ fn report(
         started_at,
         finished_at: finished_at.unwrap_or(started_at),
     }
+}
+
+/// The report of a stored attempt.
+pub(super) fn reported(name: &str, action: &str, row: &AttemptRow) -> StepReport {
+    let end = row.outcome.clone().and_then(|outcome| serde_json::from_value(outcome).ok());
+    let end = end.unwrap_or_else(|| End::Unknown { error: "its end is not recorded".into() });
+    report(name, action, &end, row.attempt.started_at, row.finished_at)
 }
 
 fn finished(report: &StepReport, end: &End) -> Value {

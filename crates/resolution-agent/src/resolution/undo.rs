@@ -147,7 +147,6 @@ impl Resolution {
             self.quarantine(plan, &summary).await?;
             return self.conclude(Some(plan), OutcomeResult::UndoFailed, summary, account).await;
         }
-        self.release(plan).await?;
         let is_step = matches!(cause, Cause::Step(_));
         if !undoing.irreversible.is_empty() {
             let steps = undoing.irreversible.join(", ");

@@ -42,11 +42,19 @@ pub(crate) struct State {
     pub(crate) healed: bool,
     /// A file made when a step is carried out.
     pub(crate) touch: Option<PathBuf>,
-    /// A step is carried out, and its answer waits for `World::answer`.
-    pub(crate) hold_answer: bool,
+    /// Calls of this action are held until `World::answer`: before or after their effect.
+    pub(crate) hold: Option<(&'static str, When)>,
     /// Calls that changed something, by action.
     pub(crate) acts: Vec<String>,
+    /// Calls that are or were held.
+    pub(crate) held: u32,
     changes: Vec<(String, Change)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    BeforeEffect,
+    AfterEffect,
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +78,8 @@ impl World {
             app_vanished: false,
             healed: false,
             touch: None,
-            hold_answer: false,
+            hold: None,
+            held: 0,
             acts: Vec::new(),
             changes: Vec::new(),
         };
@@ -96,6 +105,10 @@ impl World {
 
     pub(crate) fn acts(&self) -> Vec<String> {
         self.state.lock().unwrap().acts.clone()
+    }
+
+    pub(crate) fn is_holding(&self) -> bool {
+        self.state.lock().unwrap().held > 0
     }
 
     pub(crate) fn pool(&self) -> i64 {
@@ -181,14 +194,24 @@ impl World {
         Tool::new(definition, move |request: ChangeRequest, _| {
             let world = world.clone();
             async move {
+                world.wait(action, When::BeforeEffect).await;
                 let change = world.change(action, request)?;
-                let is_held = world.state.lock().unwrap().hold_answer;
-                if is_held {
-                    world.answer.notified().await;
-                }
+                world.wait(action, When::AfterEffect).await;
                 Ok(change)
             }
         })
+    }
+
+    async fn wait(&self, action: &str, when: When) {
+        let is_held = {
+            let mut state = self.state.lock().unwrap();
+            let is_held = state.hold == Some((action, when));
+            state.held += u32::from(is_held);
+            is_held
+        };
+        if is_held {
+            self.answer.notified().await;
+        }
     }
 
     fn status(&self, input: StatusInput) -> StatusOutput {
