@@ -26,7 +26,12 @@ pub(crate) async fn timeline(arguments: Timeline) -> anyhow::Result<()> {
         "{id:?} is not an incident id"
     );
     for entry in read_list(&arguments.url, &format!("/api/v1/incidents/{id}/timeline")).await? {
-        println!("{}  {:<18} {}", text(&entry["at"]), text(&entry["actor"]), text(&entry["summary"]));
+        println!(
+            "{}  {:<18} {}",
+            text(&entry["at"]),
+            text(&entry["actor"]),
+            text(&entry["summary"])
+        );
     }
     Ok(())
 }

@@ -16,13 +16,8 @@ use crate::shipped;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What the environment may say here: services outside this process. The rest comes from flags.
-const OUTSIDE: &[&str] = &[
-    "JIRA_URL",
-    "JIRA_PROJECT",
-    "JIRA_USER",
-    "JIRA_TOKEN_FILE",
-    "PROMETHEUS_TOKEN_FILE",
-];
+const OUTSIDE: &[&str] =
+    &["JIRA_URL", "JIRA_PROJECT", "JIRA_USER", "JIRA_TOKEN_FILE", "PROMETHEUS_TOKEN_FILE"];
 
 pub(crate) async fn up(arguments: Up) -> anyhow::Result<()> {
     let _telemetry = init_telemetry("firebreak", LogFormat::Text)?;
@@ -65,10 +60,8 @@ impl<'a> Fleet<'a> {
     fn new(arguments: &'a Up, root: Process) -> anyhow::Result<Self> {
         let data = &arguments.data_dir;
         std::fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
-        let values: Vec<(&str, String)> = OUTSIDE
-            .iter()
-            .filter_map(|name| Some((*name, Env::process().get(name)?)))
-            .collect();
+        let values: Vec<(&str, String)> =
+            OUTSIDE.iter().filter_map(|name| Some((*name, Env::process().get(name)?))).collect();
         Ok(Self {
             config_dir: shipped::config_dir(arguments.config_dir.as_deref(), data)?,
             ansible_dir: shipped::ansible_dir(arguments.ansible_dir.as_deref(), data)?,
@@ -107,8 +100,9 @@ impl<'a> Fleet<'a> {
         let mut diagnostic: diagnostic_agent::Config = self.config("diagnostic-agent.yaml")?;
         diagnostic.listen = self.address(5010);
         diagnostic.rules = self.config_dir.join("rules");
-        diagnostic.log_analyzer_url = self.mcp_url(5110)?;
-        diagnostic.system_monitor_url = self.mcp_url(5120)?;
+        diagnostic.log_analyzer.url = self.mcp_url(5110)?;
+        diagnostic.system_monitor.url = self.mcp_url(5120)?;
+        diagnostic.scrape_interval_ms = (self.arguments.scrape_interval * 1000.0) as u64;
         self.program(Program::DiagnosticAgent, |p| diagnostic_agent::start(diagnostic, p)).await?;
 
         let mut resolution: resolution_agent::Config = self.config("resolution-agent.yaml")?;

@@ -27,7 +27,8 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging. `FIREBREAK_LOG` filters it (default `info,rmcp=warn`: rmcp tells every request). A second call changes nothing.
+/// Starts logging. `FIREBREAK_LOG` filters it (default `info,rmcp=warn`: rmcp tells of every
+/// request). A second call changes nothing.
 ///
 /// # Errors
 /// The OTLP exporter cannot be built.
