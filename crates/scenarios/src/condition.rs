@@ -172,3 +172,24 @@ impl AlertClaims {
         })
     }
 }
+
+/// Claims about the playbook that repairs the database's connection pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaybookClaims;
+
+pub fn playbook() -> PlaybookClaims {
+    PlaybookClaims
+}
+
+impl PlaybookClaims {
+    pub fn is_running(self) -> Condition {
+        Condition::new("a playbook is running", |snapshot| snapshot.playbooks_running > 0)
+    }
+
+    /// The pool is configured larger than the two connections the fault leaves.
+    pub fn has_taken_effect(self) -> Condition {
+        Condition::new("a playbook has taken effect", |snapshot| {
+            snapshot.pool_size.is_some_and(|size| size > 2)
+        })
+    }
+}

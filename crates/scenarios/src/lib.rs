@@ -13,7 +13,7 @@ mod scenario;
 mod snapshot;
 mod world;
 
-pub use condition::{Condition, alert, fault, incident, ticket};
+pub use condition::{Condition, alert, fault, incident, playbook, ticket};
 pub use program::Program;
 pub use record::Record;
 pub use scenario::{Scenario, secs};

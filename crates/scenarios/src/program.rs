@@ -92,6 +92,11 @@ impl Site {
         self.directory(Program::TicketingAgent).join("tickets")
     }
 
+    /// Where deployment-system keeps the files of what it runs.
+    pub(crate) fn work_directory(&self) -> PathBuf {
+        self.directory(Program::DeploymentSystem).join("work")
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.scratch.join("fleet-logs")
     }
@@ -170,7 +175,7 @@ impl Site {
                 ("FIREBREAK_INVENTORY", text(&self.deployed("inventory.yaml"))),
                 ("FIREBREAK_TARGET_URLS", self.target_urls()),
                 ("FIREBREAK_ANSIBLE_DIR", text(&self.root.join("deploy/ansible"))),
-                ("FIREBREAK_WORK_DIR", text(&self.directory(program).join("work"))),
+                ("FIREBREAK_WORK_DIR", text(&self.work_directory())),
             ],
             Program::DiagnosticAgent => vec![
                 ("DIAGNOSTIC_RULES", text(&self.deployed("rules"))),

@@ -32,6 +32,10 @@ pub struct Snapshot {
     /// Names of the alerts that Prometheus says are firing.
     pub firing_alerts: Vec<String>,
     pub tickets: Vec<Ticket>,
+    /// Playbooks that deployment-system has begun and not ended.
+    pub playbooks_running: usize,
+    /// The configured size of the database's connection pool, which is what its playbook sets.
+    pub pool_size: Option<u64>,
 }
 
 impl Snapshot {
@@ -54,6 +58,7 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "faults: active {:?}, ended {:?}", self.active_faults, self.ended_faults)?;
         writeln!(f, "alerts firing: {:?}", self.firing_alerts)?;
+        writeln!(f, "playbooks: {} running; pool {:?}", self.playbooks_running, self.pool_size)?;
         for ticket in &self.tickets {
             writeln!(f, "ticket {} of {}: {:?}", ticket.key, ticket.incident, ticket.status)?;
         }

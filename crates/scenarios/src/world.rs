@@ -183,8 +183,9 @@ impl World {
 
     /// What the programs tell at this moment.
     pub async fn look(&self) -> Snapshot {
-        let (cases, faults, alerts) = tokio::join!(
+        let (cases, config, faults, alerts) = tokio::join!(
             self.cases(),
+            self.get::<Value>(Program::FaultSimulator, "/admin/config"),
             self.get::<Value>(Program::FaultSimulator, "/faults"),
             self.get::<Value>(Program::Prometheus, "/api/v1/alerts"),
         );
@@ -200,6 +201,8 @@ impl World {
                 .collect(),
             firing_alerts: firing.map(|alert| text(&alert["labels"]["alertname"])).collect(),
             tickets: self.tickets(),
+            playbooks_running: self.playbooks_running(),
+            pool_size: config.and_then(|told| told["config"]["connection_pool_size"].as_u64()),
         }
     }
 
@@ -212,6 +215,13 @@ impl World {
             cases.push(Case { incident, timeline });
         }
         Some(cases)
+    }
+
+    /// deployment-system keeps a file for each process group it has started.
+    fn playbooks_running(&self) -> usize {
+        let runs = self.site.work_directory().join("runs");
+        let Ok(runs) = std::fs::read_dir(runs) else { return 0 };
+        runs.filter_map(Result::ok).filter(|run| run.path().join("group.json").is_file()).count()
     }
 
     /// The files of the built-in tracker.
@@ -256,7 +266,7 @@ impl World {
     }
 
     /// What a failed scenario shows: the logs' ends, and where the rest is kept.
-    pub(crate) fn account(&mut self) -> String {
+    pub fn account(&mut self) -> String {
         let kept = self.scratch.take().map(tempfile::TempDir::keep).unwrap_or_default();
         format!("{}data and logs are kept in {}", self.processes.tails(), kept.display())
     }

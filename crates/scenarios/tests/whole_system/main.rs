@@ -1,3 +1,6 @@
 //! The whole system, program by program: real faults, real alerts, real playbooks.
 
 mod closed;
+mod killed;
+mod missing;
+mod strangers;

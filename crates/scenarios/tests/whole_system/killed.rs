@@ -1,0 +1,87 @@
+//! `kill -9` at the worst moments. Whatever dies comes back to the same incident, and nothing is
+//! done twice.
+
+use incident::{EntryKind, Phase, TicketStatus};
+use scenarios::{Program, Record, Scenario, incident, playbook, secs, ticket};
+
+#[tokio::test]
+async fn ingress_killed_in_three_phases_goes_on_with_the_same_incident() {
+    let record = Scenario::new("ingress killed in three phases")
+        // Frozen agents hold the incident in the phase in which ingress is to die.
+        .pause(Program::DiagnosticAgent)
+        .pause(Program::ResolutionAgent)
+        .trigger("database_timeout", secs(600))
+        .when(incident().is_in(&["diagnosing"]))
+        .restart_killed(Program::Ingress)
+        .resume(Program::DiagnosticAgent)
+        .when(incident().is_in(&["planned"]))
+        .restart_killed(Program::Ingress)
+        .resume(Program::ResolutionAgent)
+        .when(incident().is_in(&["remediating", "verifying"]))
+        .restart_killed(Program::Ingress)
+        .expect(incident().is_closed_with_proof())
+        .expect(ticket().is(TicketStatus::Closed))
+        .run()
+        .await;
+    if let Some(record) = record {
+        record.shows_one_fix();
+    }
+}
+
+#[tokio::test]
+async fn resolution_agent_killed_in_a_step_does_nothing_twice() {
+    let record = Scenario::new("resolution-agent killed in a step")
+        .trigger("database_timeout", secs(600))
+        .when(incident().has(EntryKind::StepStarted).and(playbook().is_running()))
+        .restart_killed(Program::ResolutionAgent)
+        .expect(incident().is_closed_with_proof_or_needs_human())
+        .run()
+        .await;
+    if let Some(record) = record {
+        shows_an_honest_end(&record);
+    }
+}
+
+#[tokio::test]
+async fn deployment_system_killed_as_a_playbook_begins_does_nothing_twice() {
+    let record = Scenario::new("deployment-system killed as a playbook begins")
+        .trigger("database_timeout", secs(600))
+        .when(playbook().is_running())
+        .restart_killed(Program::DeploymentSystem)
+        .expect(incident().is_closed_with_proof_or_needs_human().within(secs(180)))
+        .run()
+        .await;
+    if let Some(record) = record {
+        shows_an_honest_end(&record);
+    }
+}
+
+#[tokio::test]
+async fn deployment_system_killed_after_a_playbook_took_effect_does_nothing_twice() {
+    let record = Scenario::new("deployment-system killed after a playbook took effect")
+        .trigger("database_timeout", secs(600))
+        .when(playbook().is_running().and(playbook().has_taken_effect()))
+        .restart_killed(Program::DeploymentSystem)
+        .expect(incident().is_closed_with_proof_or_needs_human().within(secs(180)))
+        .run()
+        .await;
+    if let Some(record) = record {
+        shows_an_honest_end(&record);
+    }
+}
+
+/// Closed with one change, or handed over with at most the change and its undo. Never the same
+/// change twice.
+fn shows_an_honest_end(record: &Record) {
+    let case = record.case();
+    let fixes: Vec<_> =
+        record.changes.iter().filter(|row| row.change.action == "run_playbook").collect();
+    match &case.incident.phase {
+        Phase::Closed { .. } => record.shows_effects(1),
+        phase => {
+            assert!(matches!(phase, Phase::NeedsHuman { .. }), "{record}");
+            assert!(fixes.len() <= 1 && record.database_restarts <= 2, "{record}");
+            assert!(!case.has(&EntryKind::Verified), "{record}");
+        }
+    }
+}
