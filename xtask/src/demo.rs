@@ -42,10 +42,11 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    fn name(self) -> &'static str {
+    /// Between two samples of one series.
+    fn scrape_seconds(self) -> &'static str {
         match self {
-            Self::Fast => "fast",
-            Self::Real => "real",
+            Self::Fast => "1",
+            Self::Real => "10",
         }
     }
 
@@ -177,11 +178,12 @@ fn until_end(args: &Args, world: &mut World, follow: &mut Follow) -> anyhow::Res
     loop {
         world.check()?;
         follow.poll(&mut progress)?;
-        if let Some(incident) = follow.subject() {
-            if let Some(end) = faults::judge(args.fault.end, incident) {
-                progress.clear();
-                return end.map_err(|why| anyhow::anyhow!("{}: {why}", incident.id));
-            }
+        let subject = follow.subject();
+        if let Some((incident, end)) =
+            subject.and_then(|incident| Some((incident, faults::judge(args.fault.end, incident)?)))
+        {
+            progress.clear();
+            return end.map_err(|why| anyhow::anyhow!("{}: {why}", incident.id));
         }
         let elapsed = started.elapsed();
         if elapsed > args.profile.limit() {
@@ -240,9 +242,8 @@ fn check_fault(ports: &Ports, fault: &Fault) -> anyhow::Result<()> {
         return Ok(());
     }
     let state: Value = http::get_json(ports.simulator(), "/faults")?;
-    let ended = state["ended"].as_array().into_iter().flatten();
-    let how =
-        ended.filter(|ended| ended["name"] == fault.name).next_back().map(|ended| &ended["how"]);
+    let mut ended = state["ended"].as_array().into_iter().flatten();
+    let how = ended.rfind(|ended| ended["name"] == fault.name).map(|ended| &ended["how"]);
     ensure!(
         how.is_some_and(|how| how == "repaired"),
         "the simulator does not say that {} was repaired: {state}",

@@ -6,6 +6,7 @@ mod http;
 mod interrupt;
 mod monitoring;
 mod programs;
+mod test;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ enum Task {
     Tidy,
     /// Trigger a fault and show how it becomes a closed incident
     Demo(demo::Args),
+    /// Run every check, as .ci/run does
+    Test(test::Args),
     /// Render the files under monitoring/ from their templates
     Monitoring {
         /// Change nothing; fail where a file is not as its template makes it, or a tool refuses it
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let done = interrupt::listen().and_then(|()| match task {
         Task::Tidy => tidy::run(&root),
         Task::Demo(args) => demo::run(&root, &args),
+        Task::Test(args) => test::run(&root, &args),
         Task::Monitoring { check: false } => {
             monitoring::write_committed(&root).map(|()| ExitCode::SUCCESS)
         }

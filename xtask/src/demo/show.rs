@@ -32,11 +32,14 @@ pub(super) fn next(root: &Path, incident: &Incident, fault: &str) -> String {
     let place = match (&rule, file) {
         (Some(rule), Some(file)) => {
             let file = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-            format!("rule {rule} in {file}")
+            format!("{file} (rule {rule})")
         }
-        _ => "the rules in deploy/config/rules".into(),
+        _ => "a rule in deploy/config/rules".into(),
     };
-    format!("next: edit {place}, then test it with: cargo xtask demo --fault {fault}")
+    format!(
+        "next: edit {place}, test it with `cargo test -p diagnostic-agent rules`, \
+         see it with `cargo xtask demo --fault {fault}`"
+    )
 }
 
 pub(super) fn seconds_between(start: Timestamp, end: Timestamp) -> f64 {
@@ -144,7 +147,7 @@ fn clean(text: &str) -> String {
 
 fn rule_file(directory: &Path, rule: &str) -> Option<std::path::PathBuf> {
     let mut waiting = vec![directory.to_path_buf()];
-    let names = [format!("name: {rule}"), format!("id: {rule}"), format!("rule: {rule}")];
+    let wanted = format!("id: {rule}");
     while let Some(next) = waiting.pop() {
         for path in std::fs::read_dir(next).ok()?.filter_map(|entry| Some(entry.ok()?.path())) {
             if path.is_dir() {
@@ -152,9 +155,7 @@ fn rule_file(directory: &Path, rule: &str) -> Option<std::path::PathBuf> {
                 continue;
             }
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            let is_named =
-                |line: &str| names.iter().any(|name| line.trim_start_matches(['-', ' ']) == name);
-            if text.lines().any(is_named) {
+            if text.lines().any(|line| line == wanted) {
                 return Some(path);
             }
         }
@@ -193,7 +194,7 @@ mod tests {
     fn rule_is_found_in_its_file() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("rules")).unwrap();
-        std::fs::write(directory.path().join("rules/db.yaml"), "rules:\n  - name: pool-small\n")
+        std::fs::write(directory.path().join("rules/db.yaml"), "id: pool-small\nevidence: []\n")
             .unwrap();
         let found = rule_file(directory.path(), "pool-small").unwrap();
         assert!(found.ends_with("rules/db.yaml"));

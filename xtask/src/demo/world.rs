@@ -89,7 +89,10 @@ impl<'a> World<'a> {
             .arg(self.scratch.join("data"))
             .arg("--config-dir")
             .arg(self.root.join("deploy/config"))
+            .arg("--ansible-dir")
+            .arg(self.root.join("deploy/ansible"))
             .args(["--host", "127.0.0.1"])
+            .args(["--scrape-interval", self.args.profile.scrape_seconds()])
             .args(["--port-offset", &ports.offset().to_string()])
             .args(["--prometheus-url", &format!("http://{}", ports.prometheus())])
             .args(["--alertmanager-url", &format!("http://{}", ports.alertmanager())]);

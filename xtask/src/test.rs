@@ -1,0 +1,228 @@
+//! `cargo xtask test`: everything that must hold before a change is merged, on a bare machine.
+//!
+//! Installs what the tests need where it may, runs every stage even after one failed, prints the
+//! wall time of each, and closes with one line `N passed, N failed`: every test counts, and so does
+//! every other stage.
+
+mod tally;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::children::Children;
+use crate::programs::{self, ALERTMANAGER, ANSIBLE, PROMETHEUS, PROMTOOL, PYTHON};
+use crate::{demo, interrupt, monitoring, tidy};
+use tally::Tally;
+
+/// No stage may take longer; the whole run stays below 45 minutes on two cores.
+const STAGE_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave out what needs other programs: the demo and the checks by other SDKs
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What is run, and what it needs.
+#[derive(Debug)]
+struct Runner<'a> {
+    root: &'a Path,
+    children: Children,
+    /// The Python of the tests' own environment, once it is made.
+    python: Option<PathBuf>,
+    report: Vec<Line>,
+    tally: Tally,
+}
+
+#[derive(Debug)]
+struct Line {
+    stage: &'static str,
+    took: Duration,
+    is_good: bool,
+}
+
+/// Runs every stage.
+///
+/// # Errors
+/// A signal came; what was started is ended.
+pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let scratch = tempfile::Builder::new().prefix("firebreak-test-").tempdir()?;
+    let mut runner = Runner {
+        root,
+        children: Children::new(scratch.path()),
+        python: None,
+        report: Vec::new(),
+        tally: Tally::default(),
+    };
+    let started = Instant::now();
+    runner.all_stages(args.quick)?;
+    runner.print(started.elapsed());
+    Ok(if runner.tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Runner<'_> {
+    fn all_stages(&mut self, is_quick: bool) -> anyhow::Result<()> {
+        if !is_quick {
+            self.stage("install", Self::install)?;
+        }
+        self.stage("fmt", |run| run.cargo(&["fmt", "--all", "--check"]))?;
+        self.stage("tidy", |run| {
+            ensure!(tidy::run(run.root)? == ExitCode::SUCCESS, "the workspace breaks its rules");
+            Ok(())
+        })?;
+        self.stage("monitoring", |run| {
+            monitoring::check_committed(run.root)?;
+            let missing = monitoring::check_with_tools(run.root)?;
+            ensure!(is_quick || missing.is_empty(), "not installed: {}", missing.join(", "));
+            Ok(())
+        })?;
+        self.stage("clippy", |run| {
+            run.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        })?;
+        self.stage("tests", Self::tests)?;
+        if !is_quick {
+            self.stage("demo", |run| {
+                let code = demo::run(run.root, &demo::Args::for_tests())?;
+                ensure!(code == ExitCode::SUCCESS, "the demo did not reach its end");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Runs one stage and notes how it went. Only a signal ends the run.
+    fn stage(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        println!("\n== {name}");
+        let started = Instant::now();
+        let before = self.tally;
+        let outcome = work(self);
+        interrupt::check()?;
+        if let Err(error) = &outcome {
+            println!("{name} failed: {error:#}");
+        }
+        // The stage that counts its own tests is not counted besides, unless it failed otherwise.
+        let has_counted = self.tally.failed > before.failed
+            || (outcome.is_ok() && self.tally.passed > before.passed);
+        match outcome.is_ok() {
+            _ if has_counted => {}
+            true => self.tally.passed += 1,
+            false => self.tally.failed += 1,
+        }
+        let took = started.elapsed();
+        self.report.push(Line { stage: name, took, is_good: outcome.is_ok() });
+        Ok(())
+    }
+
+    fn print(&self, total: Duration) {
+        println!();
+        for Line { stage, took, is_good } in &self.report {
+            let verdict = if *is_good { "ok" } else { "FAILED" };
+            println!("{stage:<12}{verdict:<8}{:>8.1} s", took.as_secs_f64());
+        }
+        println!("{:<20}{:>8.1} s", "total", total.as_secs_f64());
+        println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
+    }
+
+    /// Gets what the tests run: monitoring, Ansible, and a Python environment with other SDKs.
+    fn install(&mut self) -> anyhow::Result<()> {
+        let [_, _, _, _, python] =
+            programs::require([PROMETHEUS, PROMTOOL, ALERTMANAGER, ANSIBLE, PYTHON])?;
+        let pinned = self.root.join("crates/scenarios/python/requirements.txt");
+        if !pinned.is_file() {
+            return Ok(());
+        }
+        let environment = self.root.join("target/venv");
+        let own = environment.join("bin/python");
+        if !own.is_file() {
+            self.make_environment(&python, &environment)?;
+        }
+        let mut pip = Command::new(&own);
+        pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&pinned);
+        self.command("pip", &pip)?;
+        self.python = Some(own);
+        Ok(())
+    }
+
+    /// Debian ships `venv` apart from Python, and says so only when it is used.
+    fn make_environment(&mut self, python: &Path, environment: &Path) -> anyhow::Result<()> {
+        let mut make = Command::new(python);
+        make.args(["-m", "venv"]).arg(environment);
+        if self.command("venv", &make).is_err() {
+            programs::install(&[PYTHON.package])?;
+            self.command("venv", &make)?;
+        }
+        Ok(())
+    }
+
+    fn tests(&mut self) -> anyhow::Result<()> {
+        if programs::find("cargo-nextest").is_some() {
+            let nextest = self.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+            return nextest.and(self.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]));
+        }
+        self.cargo(&["test", "--workspace", "--no-fail-fast"])
+    }
+
+    fn cargo(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(arguments).current_dir(self.root);
+        if let Some(python) = &self.python {
+            cargo.env("FIREBREAK_PYTHON", python);
+        }
+        self.command("cargo", &cargo)
+    }
+
+    /// Runs one program, showing its output and counting the tests it reports.
+    fn command(&mut self, name: &str, command: &Command) -> anyhow::Result<()> {
+        let child = self.children.spawn(name, command, Stdio::piped(), Stdio::piped())?;
+        let streams: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>),
+            child.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>),
+        ];
+        let readers: Vec<_> = streams
+            .into_iter()
+            .flatten()
+            .map(|stream| std::thread::spawn(move || show_and_count(stream)))
+            .collect();
+        let started = Instant::now();
+        let outcome = loop {
+            if let Some(ended) = self.children.ended() {
+                break Ok(ended.status);
+            }
+            if started.elapsed() > STAGE_LIMIT {
+                break Err(anyhow::anyhow!("not finished after {} s", STAGE_LIMIT.as_secs()));
+            }
+            if let Err(interrupted) = interrupt::pause(Duration::from_millis(50)) {
+                break Err(interrupted.into());
+            }
+        };
+        // What the program left behind must go before its output can end.
+        self.children.stop();
+        for reader in readers {
+            self.tally.add(reader.join().unwrap_or_default());
+        }
+        let status = outcome?;
+        let shown: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        ensure!(status.success(), "{name} {} ended with {status}", shown.join(" "));
+        Ok(())
+    }
+}
+
+fn show_and_count(stream: impl Read) -> Tally {
+    let mut tally = Tally::default();
+    for line in BufReader::new(stream).split(b'\n') {
+        let Ok(line) = line.context("read output") else { break };
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.add(tally::read(&line));
+    }
+    tally
+}
