@@ -208,7 +208,7 @@ pub fn evaluate(policy: &Policy, plan: &Plan, situation: &Situation) -> Vec<Gate
         }),
         rate("rate_total", policy, policy.rate.total, situation, |_| true),
         repeated_action(policy, plan, situation),
-        min_healthy(policy, situation),
+        blast_radius(policy, situation),
     ]
 }
 
@@ -382,7 +382,8 @@ fn repeated_action(policy: &Policy, plan: &Plan, situation: &Situation) -> GateV
     verdict("repeated_action", count < attempts, reason)
 }
 
-fn min_healthy(policy: &Policy, situation: &Situation) -> GateVerdict {
+/// A plan has one target by its type; what is left to look at are the others.
+fn blast_radius(policy: &Policy, situation: &Situation) -> GateVerdict {
     let (all, needed) = (situation.neighbours.len(), usize::from(policy.min_healthy_percent));
     let ill: Vec<_> = situation
         .neighbours
@@ -392,11 +393,11 @@ fn min_healthy(policy: &Policy, situation: &Situation) -> GateVerdict {
         .collect();
     let healthy = all - ill.len();
     let mut reason =
-        format!("{healthy} of {all} other targets are healthy; min_healthy_percent is {needed}");
+        format!("1 target; {healthy} of {all} others are healthy; min_healthy_percent is {needed}");
     if !ill.is_empty() {
         reason = format!("{reason}; not healthy: {}", ill.join(", "));
     }
-    verdict("min_healthy", healthy * 100 >= needed * all, reason)
+    verdict("blast_radius", healthy * 100 >= needed * all, reason)
 }
 
 fn verdict(gate: &str, passed: bool, reason: impl Into<String>) -> GateVerdict {

@@ -30,6 +30,9 @@ pub struct Config {
     /// Seconds between two scrapes of the metrics that checks read. `$window` in a check is two and
     /// a half of them, and no check holds for less than two: a shorter time could not be seen.
     pub scrape_interval_seconds: f64,
+    /// Milliseconds by which the clocks of this program and of the metrics backend may differ: an act
+    /// counts as ended so much later, and what is sampled before that proves nothing.
+    pub clock_skew_millis: u64,
     /// Milliseconds between two looks at the checks during verification.
     pub poll_millis: u64,
     /// Seconds one metric query may take.
@@ -50,6 +53,7 @@ impl Default for Config {
             deployment_system_url: "http://127.0.0.1:5130/mcp".parse().expect("a constant URL"),
             deployment_token_file: None,
             scrape_interval_seconds: 10.0,
+            clock_skew_millis: 100,
             poll_millis: 250,
             query_seconds: 5,
             step_seconds: 120,
@@ -88,6 +92,7 @@ impl Configuration for Config {
             ));
         }
         for (field, value, most) in [
+            ("clock_skew_millis", self.clock_skew_millis.max(1), 60_000),
             ("poll_millis", self.poll_millis, 60_000),
             ("query_seconds", self.query_seconds, 60),
             ("step_seconds", self.step_seconds, 3600),
@@ -122,6 +127,10 @@ impl Config {
     /// Samples further apart than this are no unbroken row.
     pub(crate) fn longest_gap(&self) -> Duration {
         self.scrape_interval() * 3
+    }
+
+    pub(crate) fn clock_skew(&self) -> Duration {
+        Duration::from_millis(self.clock_skew_millis)
     }
 
     pub(crate) fn query_deadline(&self) -> Duration {

@@ -126,3 +126,22 @@ fn target(diagnosis: &Diagnosis, policy: &Policy) -> Result<String, PlanError> {
 fn stopped(gate: &str, reason: impl Into<String>) -> PlanError {
     PlanError(GateVerdict { gate: gate.into(), passed: false, reason: reason.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_check_grow_with_the_scrape_interval_and_never_shrink() {
+        let written = r#"{"name": "n", "query": "rate(a{s=\"$target\"}[$window])", "comparison": "<",
+            "threshold": 1, "hold_seconds": 3, "within_seconds": 15}"#;
+        let template: CheckTemplate = serde_json::from_str(written).unwrap();
+        let check = |seconds| {
+            let profile = Profile { scrape_interval: Duration::from_secs(seconds) };
+            let check = profile.check(&template, CheckRole::Symptom, "db-1");
+            (check.query, check.hold.as_secs(), check.within.as_secs())
+        };
+        assert_eq!(check(1), ("rate(a{s=\"db-1\"}[2500ms])".into(), 3, 15));
+        assert_eq!(check(10), ("rate(a{s=\"db-1\"}[25000ms])".into(), 20, 85));
+    }
+}

@@ -194,6 +194,11 @@ impl Runbook {
         if self.steps.is_empty() {
             return wrong("steps", "must hold at least one step");
         }
+        let mut steps: Vec<_> = self.steps.iter().map(|step| &step.name).collect();
+        steps.sort();
+        if steps.windows(2).any(|pair| pair[0] == pair[1]) {
+            return wrong("steps", "two steps have one name");
+        }
         let checks = &self.checks;
         check_times("checks.symptom", &checks.symptom)?;
         for (list, name) in [(&checks.recovers, "recovers"), (&checks.neighbours, "neighbours")] {

@@ -91,12 +91,13 @@ async fn an_undo_that_fails_closes_the_target_for_later_plans() {
 }
 
 #[tokio::test]
-async fn a_step_that_fails_is_undone_and_reported() {
+async fn a_step_that_fails_without_a_change_is_reported_and_not_undone() {
     let world = World::with(|state| state.step_fails = true);
     let agent = agent(&world, &[]).await;
     let (_, outcome) = agent.resolve().await;
     assert_eq!(outcome.result, OutcomeResult::StepFailed, "{}", outcome.summary);
     assert_eq!(outcome.steps[0].error.as_deref(), Some("the executor said no"));
+    assert_eq!(world.acts(), [PLAYBOOK], "what changed nothing is not undone");
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ fn each_gate_stops_alone() {
             situation.history =
                 vec![earlier("2026-01-01T11:55:00Z"), earlier("2026-01-01T11:58:00Z")];
         }),
-        ("min_healthy", |_, _, situation| {
+        ("blast_radius", |_, _, situation| {
             situation.neighbours.insert("app-1".into(), false);
         }),
     ];

@@ -79,6 +79,9 @@ impl Resolution {
         undoing: &mut Undoing,
     ) -> Result<(), AgentError> {
         let (End::Done { change } | End::Failed { change, .. }) = &taken.end else { return Ok(()) };
+        if !is_left(taken) {
+            return Ok(());
+        }
         let step = &plan.steps[taken.step];
         if step.undo == Undo::Irreversible {
             undoing.irreversible.push(step.name.clone());
@@ -163,6 +166,15 @@ impl Resolution {
         self.journal.note(EntryKind::RolledBack, words.clone(), detail).await?;
         let result = if is_step { OutcomeResult::StepFailed } else { OutcomeResult::Undone };
         self.conclude(Some(plan), result, format!("{why}; {words}"), account).await
+    }
+}
+
+/// Whether a step left something to undo. One that failed and shows its target unchanged did not.
+fn is_left(taken: &Taken) -> bool {
+    match &taken.end {
+        End::Done { .. } => true,
+        End::Failed { change, .. } => change.after.is_null() || change.after != change.before,
+        End::Untouched { .. } | End::Unknown { .. } => false,
     }
 }
 

@@ -31,10 +31,11 @@ impl Resolution {
             format!("verifying {} checks on samples newer than the act", plan.checks.len());
         self.journal.note(EntryKind::VerificationStarted, summary, detail).await?;
         let gap = self.resolver.config.longest_gap();
+        let since = act_end + self.resolver.config.clock_skew();
         let verifiers = plan
             .checks
             .iter()
-            .map(|check| Verifier::new(check.clone(), before(plan, check), act_end, started, gap));
+            .map(|check| Verifier::new(check.clone(), before(plan, check), since, started, gap));
         let proof = self.watch(&plan.checks, verifiers.collect::<Result<_, _>>()).await?;
         let now = self.resolver.process.now();
         let detail = json!({
@@ -62,8 +63,9 @@ impl Resolution {
         };
         let checks: Vec<Check> =
             plan.checks.iter().skip(1).filter(is_comparable).cloned().collect();
+        let since = undo_end + self.resolver.config.clock_skew();
         let verifiers = checks.iter().map(|check| {
-            Verifier::of_undo(check.clone(), before(plan, check), undo_end, started, gap)
+            Verifier::of_undo(check.clone(), before(plan, check), since, started, gap)
         });
         self.watch(&checks, verifiers.collect::<Result<_, _>>()).await
     }

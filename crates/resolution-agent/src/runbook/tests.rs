@@ -73,6 +73,12 @@ fn errors_name_file_line_and_field() {
         ("id: restart-it", "id: Restart it", "r.yaml", "id"),
         ("[app.stuck]", "[]", "r.yaml", "causes"),
         ("irreversible: true", "irreversible: true\n    undo: recorded", "r.yaml:", "steps"),
+        (
+            "steps:",
+            "steps:\n  - {name: Restart, action: cleanup, effect: fenced, irreversible: true}",
+            "r.yaml",
+            "steps",
+        ),
         ("effect: idempotent", "effekt: idempotent", "r.yaml:", "effekt"),
     ];
     for (from, to, place, field) in cases {
