@@ -13,12 +13,14 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::rules::{Ask, EvidenceSpec, LogAsk, MetricAsk, Over, Take};
-use crate::text::{clean, is_plain_name, number, shown};
+use crate::text::{clean, is_plain_name, number, with_unit};
 
 /// Lines fetched of one search: a count ends here.
 const LINES: u32 = 500;
 /// Points of a range.
 const POINTS: f64 = 60.0;
+/// Label values taken of one answer.
+const NAMES: usize = 200;
 /// How far back the beginning of an alert moves a window.
 const OLDEST_ALERT: SignedDuration = SignedDuration::from_hours(6);
 
@@ -173,12 +175,10 @@ fn sentence(
     detail: Option<&str>,
     range: TimeRange,
 ) -> String {
-    let unit = unit.filter(|unit| *unit != "1").map(|unit| unit.replace(['{', '}'], ""));
-    let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
     let seconds = range.end.duration_since(range.start).as_secs();
     let within = if seconds > 0 { format!(" within {seconds} s") } else { String::new() };
     let detail = detail.map(|detail| format!(", {detail}")).unwrap_or_default();
-    format!("{}: {}{unit}{within}{detail}", spec.says, shown(value))
+    format!("{}: {}{within}{detail}", spec.says, with_unit(value, unit))
 }
 
 fn instant(metric: &MetricAsk, output: &QueryOutput, moment: Moment) -> Result<Value, String> {
@@ -191,7 +191,8 @@ fn instant(metric: &MetricAsk, output: &QueryOutput, moment: Moment) -> Result<V
             .samples
             .iter()
             .filter(|sample| sample.value.is_some_and(|value| value > 0.0))
-            .filter_map(|sample| sample.labels.get(label).cloned());
+            .filter_map(|sample| sample.labels.get(label).cloned())
+            .take(NAMES);
         return Ok(Value::from_iter(names));
     }
     match output.samples.as_slice() {

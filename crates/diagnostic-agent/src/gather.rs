@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{Config, ToolSettings};
 use crate::evidence::{Answer, Query};
 
+/// Longest wait for a connection made ahead.
+const CONNECT: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(crate) struct Gatherer {
     logs: Tool,
@@ -33,6 +36,19 @@ impl Gatherer {
         let logs = Tool::new(&config.log_analyzer).context("log_analyzer")?;
         let metrics = Tool::new(&config.system_monitor).context("system_monitor")?;
         Ok(Self { logs, metrics })
+    }
+
+    /// Connects to both tools, so that the first diagnosis need not. One that is down is asked
+    /// again by the first query.
+    pub(crate) fn connect(&self) -> impl Future<Output = ()> + Send + 'static {
+        let clients = [self.logs.client.clone(), self.metrics.client.clone()];
+        async move {
+            for client in clients {
+                if let Err(error) = client.tools(CONNECT).await {
+                    tracing::debug!(%error, "not connected yet");
+                }
+            }
+        }
     }
 
     /// Asks every query; each has its answer, or why there is none, `budget` from now at the latest.

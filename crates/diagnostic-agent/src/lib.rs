@@ -33,6 +33,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     let rules = RuleBook::load(&config.rules)?;
     tracing::info!(rules = rules.rules().len(), "rules loaded");
     let gatherer = gather::Gatherer::new(&config).context("clients of the tools")?;
+    process.spawn_until_shutdown(gatherer.connect());
     let card = card::card(&config.address()?);
     let listen = config.listen.clone();
     let agent = Arc::new(skills::Diagnose::new(rules, gatherer, config, process.clone()));

@@ -32,12 +32,22 @@ pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Number(number) => rounded(number.as_f64().unwrap_or(f64::NAN)),
         Value::String(text) => clean(text),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => {
             let items_shown: Vec<String> = items.iter().take(10).map(shown).collect();
             let more = if items.len() > 10 { ", …" } else { "" };
             format!("{}{more}", items_shown.join(", "))
         }
         other => clean(&other.to_string()),
+    }
+}
+
+/// A value with its unit inside a sentence; a share as a percentage.
+pub(crate) fn with_unit(value: &Value, unit: Option<&str>) -> String {
+    match (value.as_f64(), unit) {
+        (Some(share), Some("1")) => format!("{} %", rounded(share * 100.0)),
+        (_, Some(unit)) => format!("{} {}", shown(value), unit.replace(['{', '}'], "")),
+        (_, None) => shown(value),
     }
 }
 
@@ -121,6 +131,8 @@ mod tests {
                 .map(shown)
                 .collect();
         assert_eq!(texts, ["2", "0.123", "12.3", "1234", "1500000000", "0"]);
+        assert_eq!(with_unit(&json!(0.0789), Some("1")), "7.89 %");
+        assert_eq!(with_unit(&json!(12.5), Some("{timeouts}/s")), "12.5 timeouts/s");
         assert_eq!(number(2.0), Some(json!(2)));
         assert_eq!(number(f64::NAN), None);
     }

@@ -207,8 +207,8 @@ impl Source<'_> {
         let is_other = |line: &&str| line.starts_with(|c: char| c.is_ascii_alphabetic());
         let length = lines[first + 1..].iter().position(is_other).unwrap_or(lines.len());
         let start: String = needle.lines().next()?.trim().chars().take(30).collect();
-        let section = lines.iter().enumerate().skip(first).take(length + 1);
-        let found = section.filter(|(_, line)| line.contains(&start)).next_back();
+        let mut section = lines.iter().enumerate().skip(first).take(length + 1);
+        let found = section.rfind(|(_, line)| line.contains(&start));
         Some(found.map_or(first, |(index, _)| index) + 1)
     }
 

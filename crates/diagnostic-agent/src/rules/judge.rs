@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::Scope;
 use super::expression::{EvaluationError, Expression};
-use super::file::Rule;
-use crate::text::{clean, fill, is_plain_name, shown};
+use super::file::{Ask, Rule};
+use crate::text::{clean, fill, is_plain_name, shown, with_unit};
 
 /// What a rule says of the evidence.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,7 +83,19 @@ impl Rule {
         fill(&self.summary, |name| match name {
             "target" => target.to_owned(),
             "alert" => clean(alert),
-            name => values.get(name).map_or_else(|| "unknown".to_owned(), shown),
+            name => match values.get(name) {
+                Some(value) if self.is_share(name) => with_unit(value, Some("1")),
+                Some(value) => shown(value),
+                None => "unknown".to_owned(),
+            },
+        })
+    }
+
+    /// Whether a value is a share of 1, shown in percent.
+    fn is_share(&self, name: &str) -> bool {
+        self.evidence.iter().any(|spec| {
+            spec.name == name
+                && matches!(&spec.ask, Ask::Metric(ask) if ask.unit.as_deref() == Some("1"))
         })
     }
 }
