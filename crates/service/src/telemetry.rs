@@ -1,5 +1,7 @@
 //! Logs to standard error, spans to an OTLP endpoint where `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
 
+use std::io::IsTerminal;
+
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
@@ -38,7 +40,9 @@ pub fn init_telemetry(name: &'static str, format: LogFormat) -> anyhow::Result<T
     );
     let filter = EnvFilter::try_from_env("FIREBREAK_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let log = match format {
         LogFormat::Text => log.with_target(false).boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),

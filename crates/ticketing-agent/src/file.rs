@@ -15,7 +15,7 @@ use service::Clock;
 
 use crate::document::{Document, clean_line};
 use crate::error::TrackerError;
-use crate::tracker::{NewComment, NewTicket, Result, Ticket};
+use crate::tracker::{NewComment, NewTicket, Result, Ticket, board_status};
 
 mod markdown;
 
@@ -261,7 +261,7 @@ impl Directory {
             key: record.key.clone(),
             url: url::Url::from_file_path(page).map(String::from).unwrap_or_default(),
             title: record.title.clone(),
-            status: word(record.status),
+            status: board_status(record.status).to_owned(),
         }
     }
 }
@@ -270,9 +270,10 @@ impl Record {
     fn to_markdown(&self) -> String {
         let title = markdown::escape(&self.title);
         let mut text = format!(
-            "# {} {title}\n\n| | |\n| --- | --- |\n| status | **{}** |\n| severity | {} |\n\
+            "# {} {title}\n\n| | |\n| --- | --- |\n| status | **{}** ({}) |\n| severity | {} |\n\
              | incident | {} |\n| labels | {} |\n| created | {} |\n\n## Description\n\n{}\n\n",
             self.key,
+            board_status(self.status),
             word(self.status),
             word(self.severity),
             markdown::escape(&self.incident.to_string()),

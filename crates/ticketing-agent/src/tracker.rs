@@ -41,6 +41,15 @@ pub struct NewComment {
     pub body: Document,
 }
 
+/// The status on the board, unless a site's configuration says another.
+pub(crate) fn board_status(status: TicketStatus) -> &'static str {
+    match status {
+        TicketStatus::Investigating | TicketStatus::Resolving => "In Progress",
+        TicketStatus::Identified | TicketStatus::NeedsHuman => "To Do",
+        TicketStatus::Resolved | TicketStatus::Closed => "Done",
+    }
+}
+
 #[derive(Debug)]
 pub enum Tracker {
     File(FileTracker),

@@ -133,7 +133,7 @@ async fn a_ticket_follows_its_incident_and_a_repeated_update_adds_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let agent = Agent::start(files(directory.path())).await;
     let first = agent.ticket(&update(TicketStatus::Investigating, 1)).await;
-    assert_eq!((first.key.as_str(), first.status.as_str()), ("FB-1", "investigating"));
+    assert_eq!((first.key.as_str(), first.status.as_str()), ("FB-1", "In Progress"));
     let resolving = agent.ticket(&update(TicketStatus::Resolving, 3)).await;
     assert_eq!(resolving.sequence, 3);
     let before = page(directory.path(), "FB-1");
@@ -151,7 +151,7 @@ async fn an_update_that_comes_late_does_not_turn_the_ticket_back() {
     let agent = Agent::start(files(directory.path())).await;
     agent.ticket(&update(TicketStatus::Closed, 5)).await;
     let late = agent.ticket(&update(TicketStatus::Resolving, 4)).await;
-    assert_eq!((late.status.as_str(), late.sequence), ("closed", 5));
+    assert_eq!((late.status.as_str(), late.sequence), ("Done", 5));
     agent.stop().await;
 }
 
@@ -163,7 +163,7 @@ async fn the_same_ticket_goes_on_after_a_restart() {
     agent.stop().await;
     let agent = Agent::start(files(directory.path())).await;
     let ticket = agent.ticket(&update(TicketStatus::Closed, 3)).await;
-    assert_eq!((ticket.key.as_str(), ticket.status.as_str()), ("FB-1", "closed"));
+    assert_eq!((ticket.key.as_str(), ticket.status.as_str()), ("FB-1", "Done"));
     assert_eq!(page(directory.path(), "FB-1").matches("entry 2;").count(), 1);
     agent.stop().await;
 }
@@ -177,7 +177,7 @@ async fn a_ticket_that_is_gone_is_made_again_with_all_its_comments() {
     std::fs::remove_dir_all(directory.path().join("tickets")).unwrap();
     let agent = Agent::start(files(directory.path())).await;
     let ticket = agent.ticket(&update(TicketStatus::Resolving, 3)).await;
-    assert_eq!(ticket.status, "resolving");
+    assert_eq!(ticket.status, "In Progress");
     let page = page(directory.path(), &ticket.key);
     assert!(page.contains("entry 1;") && page.contains("entry 3;"), "{page}");
     agent.stop().await;
@@ -206,7 +206,7 @@ async fn plain_text_is_answered() {
     let question = format!("Where is the ticket of {}?", incident());
     assert!(agent.say(&question).await.contains("has no ticket"));
     agent.ticket(&update(TicketStatus::NeedsHuman, 0)).await;
-    assert!(agent.say(&question).await.starts_with("FB-1 is \"needs human\": Database"));
+    assert!(agent.say(&question).await.starts_with("FB-1 is \"To Do\": Database"));
     let by_key = agent.say("and FB-1?").await;
     assert!(!by_key.contains("Database"), "a key is not a way to read the tracker: {by_key}");
     agent.stop().await;

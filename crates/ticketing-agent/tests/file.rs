@@ -51,7 +51,7 @@ async fn a_ticket_survives_a_restart_with_comments_and_history() {
     assert_eq!(tracker.create(&new_ticket(3)).await.unwrap().key, "FB-3");
     assert_eq!(tracker.recorded_up_to("FB-1", incident(1)).await.unwrap(), 4);
     let ticket = tracker.find(incident(1)).await.unwrap().unwrap();
-    assert_eq!((ticket.status.as_str(), ticket.title.as_str()), ("resolved", "Disk fills up"));
+    assert_eq!((ticket.status.as_str(), ticket.title.as_str()), ("Done", "Disk fills up"));
     assert!(ticket.url.starts_with("file:///") && ticket.url.ends_with("/FB-1.md"));
     let page = std::fs::read_to_string(directory.path().join("FB-1.md")).unwrap();
     assert!(page.contains("removed old logs") && page.contains("- db-server-01"), "{page}");

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use service::{ConfigError, Env};
 use url::Url;
 
+use crate::tracker::board_status;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JiraSettings {
@@ -96,15 +98,6 @@ impl Default for JiraSettings {
     }
 }
 
-fn default_status(status: TicketStatus) -> String {
-    match status {
-        TicketStatus::Investigating | TicketStatus::Resolving => "In Progress",
-        TicketStatus::Identified | TicketStatus::NeedsHuman => "To Do",
-        TicketStatus::Resolved | TicketStatus::Closed => "Done",
-    }
-    .to_owned()
-}
-
 impl JiraSettings {
     /// Reads `JIRA_URL`, `JIRA_PROJECT`, `JIRA_USER` and `JIRA_TOKEN_FILE`.
     pub(crate) fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
@@ -155,7 +148,7 @@ impl JiraSettings {
 
     /// The site's word for a status. A partial map in a file keeps the defaults for the rest.
     pub(crate) fn status(&self, status: TicketStatus) -> String {
-        self.statuses.get(&status).cloned().unwrap_or_else(|| default_status(status))
+        self.statuses.get(&status).cloned().unwrap_or_else(|| board_status(status).to_owned())
     }
 
     pub(crate) fn deadline(&self) -> Duration {
