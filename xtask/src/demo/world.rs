@@ -18,6 +18,10 @@ use crate::{http, interrupt, monitoring};
 /// How long each part may take to become ready.
 const READY: Duration = Duration::from_secs(60);
 
+/// Settings of the person who runs the demo: it must not write into their tracker.
+const OUTSIDE: [&str; 5] =
+    ["JIRA_URL", "JIRA_PROJECT", "JIRA_USER", "JIRA_TOKEN_FILE", "PROMETHEUS_TOKEN_FILE"];
+
 /// Programs of other projects that the demo runs.
 #[derive(Debug)]
 pub(super) struct Tools {
@@ -96,6 +100,10 @@ impl<'a> World<'a> {
             .args(["--port-offset", &ports.offset().to_string()])
             .args(["--prometheus-url", &format!("http://{}", ports.prometheus())])
             .args(["--alertmanager-url", &format!("http://{}", ports.alertmanager())]);
+        command.env("NO_COLOR", "1");
+        for name in OUTSIDE {
+            command.env_remove(name);
+        }
         if let Some(program) = &self.args.without {
             command.args(["--without", program]);
         }
