@@ -35,13 +35,15 @@ pub struct Config {
 
 /// Where an MCP server is.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ToolSettings {
     /// Its base URL, or that of its endpoint (`…/mcp`).
     pub url: Url,
     /// File with the bearer token for it.
+    #[serde(default)]
     pub token_file: Option<PathBuf>,
     /// Queries asked at a time, over all diagnoses; more wait, within the deadline.
+    #[serde(default = "default_parallel_queries")]
     pub parallel_queries: usize,
 }
 
@@ -70,17 +72,10 @@ impl Default for Config {
     }
 }
 
-impl Default for ToolSettings {
-    /// The log analyzer's address; `Config` gives each tool its own.
-    fn default() -> Self {
-        Self::local(5110)
-    }
-}
-
 impl ToolSettings {
     fn local(port: u16) -> Self {
         let url = Url::parse(&format!("http://127.0.0.1:{port}")).expect("a literal URL parses");
-        Self { url, token_file: None, parallel_queries: 12 }
+        Self { url, token_file: None, parallel_queries: default_parallel_queries() }
     }
 
     /// The MCP endpoint below the base URL.
@@ -165,6 +160,10 @@ impl Config {
     }
 }
 
+fn default_parallel_queries() -> usize {
+    12
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +192,16 @@ mod tests {
         config.apply_env(&env).unwrap();
         assert_eq!(config.log_analyzer.endpoint().as_str(), "http://logs:5110/mcp");
         assert_eq!(config.system_monitor.endpoint().as_str(), "http://monitor:5120/mcp");
+    }
+
+    #[test]
+    fn tool_without_an_address_is_refused() {
+        let parsed =
+            service::parse_yaml::<Config>("system_monitor: {parallel_queries: 3}", "a.yaml");
+        assert_eq!(
+            parsed.unwrap_err().to_string(),
+            "a.yaml:1:17: field `system_monitor`: missing field `url`"
+        );
     }
 
     #[test]
