@@ -116,6 +116,13 @@ impl Configuration for Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.address()?;
+        let is_unspecified =
+            self.listen.starts_with("0.0.0.0:") || self.listen.starts_with("[::]:");
+        if is_unspecified && self.public_url.is_none() {
+            let why = "is needed when `listen` names no address: the card would advertise one \
+                       that nobody can reach";
+            return Err(ConfigError::setting("public_url", why));
+        }
         self.log_analyzer.validate("log_analyzer")?;
         self.system_monitor.validate("system_monitor")?;
         let positive = [
@@ -214,6 +221,8 @@ mod tests {
         };
         let message = with(|config| config.evidence_deadline_ms = 0);
         assert_eq!(message, "setting `evidence_deadline_ms`: must be above 0");
+        let message = with(|config| config.listen = "0.0.0.0:5010".into());
+        assert!(message.starts_with("setting `public_url`: is needed when"), "{message}");
         let message = with(|config| config.log_analyzer.parallel_queries = 0);
         assert_eq!(message, "setting `log_analyzer.parallel_queries`: must be above 0");
         let message = with(|config| config.rules = "no-such-directory".into());
