@@ -16,7 +16,7 @@ use crate::rules::{Ask, EvidenceSpec, LogAsk, MetricAsk, Over, Take};
 use crate::text::{clean, is_plain_name, number, with_unit};
 
 /// Lines fetched of one search: a count ends here.
-const LINES: u32 = 500;
+const LINES: u32 = 200;
 /// Points of a range.
 const POINTS: f64 = 60.0;
 /// Label values taken of one answer.

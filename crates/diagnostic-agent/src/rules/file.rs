@@ -111,7 +111,7 @@ pub(crate) struct LogAsk {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Take {
-    /// The number of lines.
+    /// The number of lines; a count ends at 200.
     #[default]
     Count,
     /// What the pattern's first group matches in the newest line, if that is a plain name.
