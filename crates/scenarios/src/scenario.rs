@@ -136,7 +136,10 @@ impl Scenario {
             println!("{:7.2} s  {told}", started.elapsed().as_secs_f64());
         }
         match Record::read(&mut world).await {
-            Ok(record) => Some(record),
+            Ok(record) => {
+                println!("{record}");
+                Some(record)
+            }
             Err(error) => panic!("{}: {error:#}\n{}", self.name, world.account()),
         }
     }
