@@ -270,7 +270,8 @@ fn parse_id(text: &str, field: &str) -> Result<IncidentId, ApiError> {
 fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        BadField::new(field, error.into_inner().to_string()).into()
+        let (path, why) = (error.path().to_string(), error.into_inner().to_string());
+        let field = if path == "." { "body".to_owned() } else { path };
+        BadField::new(field, why).into()
     })
 }

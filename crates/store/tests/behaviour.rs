@@ -1,6 +1,8 @@
 //! What every backend of the store must do. Each behaviour is a function of an empty store, so that
 //! a second backend runs the same list.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
+
 mod behaviour {
     pub(crate) mod changes;
     pub(crate) mod incidents;

@@ -1,6 +1,8 @@
 //! What only the SQLite backend promises: one process a file, a file that has everything after a
 //! restart, and a timeline whose edits are found.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
+
 use std::path::Path;
 
 use incident::Phase;

@@ -148,8 +148,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         let url = self.endpoint().await?;
         let body = Request::new(Id::Number(1.into()), method, params);
-        let mut request =
-            self.http.post(&url).header(VERSION_HEADER, PROTOCOL_VERSION).json(&body);
+        let mut request = self.http.post(&url).header(VERSION_HEADER, PROTOCOL_VERSION).json(&body);
         if let Some(key) = idempotency_key {
             request = request.header(IDEMPOTENCY_HEADER, key);
         }
@@ -178,9 +177,8 @@ impl Client {
             .supported_interfaces
             .into_iter()
             .find(|i| i.protocol_binding == "JSONRPC" && i.protocol_version.starts_with("1.0"));
-        let url = interface
-            .ok_or_else(|| ClientError::NoInterface { url: self.base.to_string() })?
-            .url;
+        let url =
+            interface.ok_or_else(|| ClientError::NoInterface { url: self.base.to_string() })?.url;
         *self.endpoint.write().await = Some(url.clone());
         Ok(url)
     }
@@ -197,8 +195,7 @@ impl Client {
             true => ClientError::Deadline { url: url.to_owned(), deadline },
             false => ClientError::Unreachable { url: url.to_owned(), source },
         };
-        let answer =
-            request.headers(headers).timeout(deadline).send().await.map_err(&failed)?;
+        let answer = request.headers(headers).timeout(deadline).send().await.map_err(&failed)?;
         let status = answer.status();
         if !status.is_success() {
             return Err(ClientError::Status { url: url.to_owned(), status: status.as_u16() });

@@ -237,8 +237,21 @@ fn to_rpc<T: serde::Serialize>(result: Result<T, A2aError>) -> RpcResult<Value> 
 fn parse_params<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, A2aError> {
     let text = params.as_str().unwrap_or("{}");
     let mut reader = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| A2aError::invalid_field(error.path().to_string(), error.inner().to_string()))
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, why) = (error.path().to_string(), error.inner().to_string());
+        A2aError::invalid_field(field_at_fault(&path, &why), why)
+    })
+}
+
+/// The path of a field, down to the one that is missing.
+fn field_at_fault(path: &str, why: &str) -> String {
+    let missing = why.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    match (path, missing) {
+        (".", None) => "params".to_owned(),
+        (".", Some(missing)) => missing.to_owned(),
+        (path, None) => path.to_owned(),
+        (path, Some(missing)) => format!("{path}.{missing}"),
+    }
 }
 
 fn parse_envelope(body: &[u8]) -> Result<Request, (Id, A2aError)> {
@@ -262,8 +275,7 @@ fn parse_envelope(body: &[u8]) -> Result<Request, (Id, A2aError)> {
     if value.get("params").is_some_and(|params| !params.is_object()) {
         return Err((id, A2aError::invalid_field("params", "must be an object")));
     }
-    serde_json::from_value(value)
-        .map_err(|error| (id, A2aError::InvalidRequest(error.to_string())))
+    serde_json::from_value(value).map_err(|error| (id, A2aError::InvalidRequest(error.to_string())))
 }
 
 fn check_version(headers: &HeaderMap, query: &VersionQuery) -> Result<(), A2aError> {
@@ -311,7 +323,9 @@ async fn serve_rpc(
 
 async fn serve_card(State(server): State<Server>, headers: HeaderMap) -> HttpResponse {
     let card = &server.card;
-    let is_known = header(&headers, "if-none-match").is_some_and(|known| known == card.etag);
+    let known = header(&headers, "if-none-match").unwrap_or_default();
+    let mut known = known.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    let is_known = known.any(|tag| tag == card.etag || tag == "*");
     let common = [
         (header::ETAG, card.etag.clone()),
         (header::CACHE_CONTROL, "public, max-age=300".to_owned()),

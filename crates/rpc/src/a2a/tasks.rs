@@ -2,21 +2,31 @@
 //! restarted server takes up what it had not finished.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use a2a_types::{
     A2aError, Artifact, Inserted, Message, Part, Role, Task, TaskRecord, TaskState, TaskStatus,
     TaskStore, TaskStoreError,
 };
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::Host;
 
 /// Set in a failed task's metadata when the same request may succeed later.
 pub const TRANSIENT_KEY: &str = "firebreak/transient";
+
+/// How long a cancellation waits for the agent to stop.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+/// Bounds of the pause before a task that the store failed is worked on again.
+const STORE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// What an agent does with a task. Called again, with `is_resumed`, after a restart of the server,
 /// and with the caller's next message after `Updates::ask`.
@@ -68,6 +78,8 @@ struct Inner {
     store: Arc<dyn TaskStore>,
     host: Host,
     live: Mutex<HashMap<String, Arc<Live>>>,
+    /// Held while a stored task is made live, so that none is made so twice or after its end.
+    reviving: tokio::sync::Mutex<()>,
 }
 
 /// A task that is being worked on or waits for its caller.
@@ -76,6 +88,10 @@ struct Live {
     record: tokio::sync::Mutex<TaskRecord>,
     seen: watch::Sender<Task>,
     cancelled: CancellationToken,
+    /// Messages taken since it is live: the end of a run ends no later turn.
+    turn: AtomicU64,
+    /// Held while the agent runs: turns do not overlap.
+    running: tokio::sync::Mutex<()>,
 }
 
 /// A task's only way to change, held by its agent.
@@ -87,7 +103,13 @@ pub struct Updates {
 
 impl Tasks {
     pub(crate) fn new(agent: Arc<dyn Agent>, store: Arc<dyn TaskStore>, host: Host) -> Self {
-        Self(Arc::new(Inner { agent, store, host, live: Mutex::default() }))
+        Self(Arc::new(Inner {
+            agent,
+            store,
+            host,
+            live: Mutex::default(),
+            reviving: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Takes up what a former process left unfinished.
@@ -95,9 +117,7 @@ impl Tasks {
         let records = self.0.store.unfinished().await?;
         let count = records.len();
         for record in records {
-            let message = record.message.clone();
-            let live = self.enliven(record);
-            self.start(live, message, true).await;
+            self.revive(&record.task.id).await?;
         }
         Ok(count)
     }
@@ -109,7 +129,7 @@ impl Tasks {
         idempotency_key: Option<String>,
     ) -> Result<Task, A2aError> {
         if !message.task_id.is_empty() {
-            return self.next_turn(message).await;
+            return self.next_turn(message, idempotency_key.as_deref()).await;
         }
         let now = self.0.host.now();
         let task_id = self.0.host.new_id().to_string();
@@ -129,11 +149,17 @@ impl Tasks {
         };
         let record = TaskRecord { task, message: message.clone(), idempotency_key };
         match self.0.store.insert(record.clone()).await.map_err(internal)? {
-            Inserted::Existing(known) => self.current(*known).await,
+            // A repeated request may come before a restarted server has taken its task up.
+            Inserted::Existing(known) => match self.revive(&known.task.id).await {
+                Ok(Some(live)) => Ok(live.seen.borrow().clone()),
+                Ok(None) => self.get(&known.task.id).await,
+                Err(error) => Err(internal(error)),
+            },
             Inserted::New => {
                 let task = record.task.clone();
-                let live = self.enliven(record);
-                self.start(live, message, false).await;
+                if let (live, true) = self.enliven(record) {
+                    self.start(live, message, false);
+                }
                 Ok(task)
             }
         }
@@ -152,17 +178,24 @@ impl Tasks {
     pub(crate) async fn settled(&self, id: &str) -> Result<Task, A2aError> {
         let Some(live) = self.live(id) else { return self.get(id).await };
         let mut seen = live.seen.subscribe();
-        let settled = seen.wait_for(|task| {
-            task.status.state.is_terminal() || task.status.state.is_interrupted()
-        });
-        // The sender is in `live`, which this call holds.
-        let task = settled.await.map_err(|_| A2aError::Internal("task was dropped".into()))?;
-        Ok(task.clone())
+        let settled = seen
+            .wait_for(|task| task.status.state.is_terminal() || task.status.state.is_interrupted());
+        tokio::select! {
+            // The sender is in `live`, which this call holds.
+            task = settled => {
+                task.map(|task| task.clone()).map_err(|_| A2aError::Internal("task was dropped".into()))
+            }
+            // The next process goes on with it, and finds it again by the caller's key.
+            () = self.0.host.shutdown().cancelled() => {
+                Err(A2aError::Internal("the agent is shutting down".into()))
+            }
+        }
     }
 
-    /// Asks the agent to stop, and marks the task canceled.
+    /// Asks the agent to stop, and marks the task canceled. An agent in the middle of an effect
+    /// ends the task itself: when that takes long, the answer is the task as it stands.
     pub(crate) async fn cancel(&self, id: &str) -> Result<Task, A2aError> {
-        let Some(live) = self.live(id) else {
+        let Some(live) = self.revive(id).await.map_err(internal)? else {
             let task = self.get(id).await?;
             if task.status.state == TaskState::Canceled {
                 return Ok(task);
@@ -171,16 +204,23 @@ impl Tasks {
             return Err(A2aError::TaskNotCancelable(why));
         };
         live.cancelled.cancel();
-        let updates = Updates { tasks: self.clone(), live };
-        // An agent in the middle of an effect ends the task itself; one that waits cannot.
-        let is_waiting = updates.live.seen.borrow().status.state.is_interrupted();
-        if is_waiting {
-            updates.set_state(TaskState::Canceled, "canceled by the caller").await.map_err(internal)?;
+        match tokio::time::timeout(CANCEL_PATIENCE, self.settled(id)).await {
+            Err(_) => Ok(live.seen.borrow().clone()),
+            Ok(Ok(task)) if task.status.state.is_interrupted() => {
+                let updates = Updates { tasks: self.clone(), live };
+                let text = "canceled by the caller";
+                updates.set_state(TaskState::Canceled, text).await.map_err(internal)?;
+                self.get(id).await
+            }
+            Ok(settled) => settled,
         }
-        self.settled(id).await
     }
 
-    async fn next_turn(&self, message: Message) -> Result<Task, A2aError> {
+    async fn next_turn(
+        &self,
+        message: Message,
+        idempotency_key: Option<&str>,
+    ) -> Result<Task, A2aError> {
         let id = message.task_id.clone();
         let task = self.get(&id).await?;
         if !message.context_id.is_empty() && message.context_id != task.context_id {
@@ -189,71 +229,120 @@ impl Tasks {
                 format!("task {id} belongs to another context"),
             ));
         }
-        if !task.status.state.is_interrupted() {
-            let why = format!("task {id} is {} and takes no message", state_name(&task.status.state));
-            return Err(A2aError::UnsupportedOperation(why));
+        let is_repeated = idempotency_key.is_some()
+            && task.history.iter().any(|known| known.message_id == message.message_id);
+        if is_repeated {
+            return Ok(task);
         }
-        let live = match self.live(&id) {
-            Some(live) => live,
-            None => {
-                let record = self.0.store.load(id.clone()).await.map_err(internal)?;
-                self.enliven(record.ok_or(A2aError::TaskNotFound(id))?)
-            }
+        let refused = |task: &Task| {
+            let state = state_name(&task.status.state);
+            A2aError::UnsupportedOperation(format!("task {id} is {state} and takes no message"))
+        };
+        let Some(live) = self.revive(&id).await.map_err(internal)? else {
+            return Err(refused(&task));
         };
         let updates = Updates { tasks: self.clone(), live: live.clone() };
         let at = self.0.host.now();
         let turn = message.clone();
-        updates
-            .change(move |record| {
+        let answered = live.clone();
+        // Of two answers to one question, the first is taken.
+        let take = move |record: &mut TaskRecord| {
+            let is_taken = record.task.status.state.is_interrupted();
+            if is_taken {
+                answered.turn.fetch_add(1, Ordering::SeqCst);
                 record.message = turn.clone();
                 record.task.history.push(turn);
                 record.task.status =
                     TaskStatus { state: TaskState::Working, message: None, timestamp: Some(at) };
-            })
-            .await
-            .map_err(internal)?;
-        self.start(live.clone(), message, false).await;
+            }
+            is_taken
+        };
+        let is_taken = updates.change_if(take).await.map_err(internal)?;
         let task = live.seen.borrow().clone();
-        Ok(task)
-    }
-
-    async fn current(&self, known: TaskRecord) -> Result<Task, A2aError> {
-        match self.live(&known.task.id) {
-            Some(live) => Ok(live.seen.borrow().clone()),
-            None => Ok(known.task),
+        if !is_taken {
+            return Err(refused(&task));
         }
+        self.start(live, message, false);
+        Ok(task)
     }
 
     fn live(&self, id: &str) -> Option<Arc<Live>> {
         self.0.live.lock().expect("no panic while live tasks are held").get(id).cloned()
     }
 
-    fn enliven(&self, record: TaskRecord) -> Arc<Live> {
+    /// The live form of a task that has not ended, taken up from the store if it must be: one that
+    /// waits for its caller goes on waiting, any other is resumed. `None`: it has ended, or is
+    /// unknown.
+    async fn revive(&self, id: &str) -> Result<Option<Arc<Live>>, TaskStoreError> {
+        if let Some(live) = self.live(id) {
+            return Ok(Some(live));
+        }
+        let _reviving = self.0.reviving.lock().await;
+        if let Some(live) = self.live(id) {
+            return Ok(Some(live));
+        }
+        // Read after it was seen not to be live: a task is stored before it is forgotten.
+        let record = self.0.store.load(id.to_owned()).await?;
+        let Some(record) = record.filter(|record| !record.task.status.state.is_terminal()) else {
+            return Ok(None);
+        };
+        let is_waiting = record.task.status.state.is_interrupted();
+        let message = record.message.clone();
+        let (live, is_new) = self.enliven(record);
+        if is_new && !is_waiting {
+            self.start(live.clone(), message, true);
+        }
+        Ok(Some(live))
+    }
+
+    /// Makes a task live; whoever was first to do so starts it.
+    fn enliven(&self, record: TaskRecord) -> (Arc<Live>, bool) {
+        let id = record.task.id.clone();
         let live = Arc::new(Live {
             seen: watch::Sender::new(record.task.clone()),
             cancelled: self.0.host.shutdown().child_token(),
             record: tokio::sync::Mutex::new(record),
+            turn: AtomicU64::new(0),
+            running: tokio::sync::Mutex::default(),
         });
-        let id = live.seen.borrow().id.clone();
         let mut all = self.0.live.lock().expect("no panic while live tasks are held");
-        all.entry(id).or_insert(live).clone()
+        let known = all.entry(id).or_insert_with(|| live.clone()).clone();
+        let is_new = Arc::ptr_eq(&known, &live);
+        (known, is_new)
     }
 
-    async fn start(&self, live: Arc<Live>, message: Message, is_resumed: bool) {
+    fn start(&self, live: Arc<Live>, message: Message, is_resumed: bool) {
+        let span = tracing::info_span!("task", task.id = %live.seen.borrow().id);
+        let work = self.clone().work(live, message, is_resumed);
+        self.0.host.spawn(work.instrument(span));
+    }
+
+    /// Runs the agent until its end is stored. What the store could not take is worked on again,
+    /// as after a restart.
+    async fn work(self, live: Arc<Live>, message: Message, mut is_resumed: bool) {
         let updates = Updates { tasks: self.clone(), live: live.clone() };
-        let job = Job {
-            message,
-            task: live.seen.borrow().clone(),
-            is_resumed,
-            updates: updates.clone(),
-            cancelled: live.cancelled.clone(),
-        };
-        let work = self.0.agent.clone().run(job);
-        let span = tracing::info_span!("task", task.id = %updates.task_id());
-        self.0.host.spawn(tracing::Instrument::instrument(
-            async move { updates.end(work.await).await },
-            span,
-        ));
+        let mut pause = STORE_PAUSE.0;
+        let turn = live.turn.load(Ordering::SeqCst);
+        let _running = live.running.lock().await;
+        loop {
+            let job = Job {
+                message: message.clone(),
+                task: live.seen.borrow().clone(),
+                is_resumed,
+                updates: updates.clone(),
+                cancelled: live.cancelled.clone(),
+            };
+            let work = AssertUnwindSafe(self.0.agent.clone().run(job)).catch_unwind().await;
+            let result = work.unwrap_or_else(|_| Err(AgentError::failed("the agent panicked")));
+            let Err(error) = updates.end(turn, result).await else { return };
+            tracing::error!(task.id = %updates.task_id(), %error, "the task is worked on again");
+            let shutdown = self.0.host.shutdown();
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+            pause = (pause * 2).min(STORE_PAUSE.1);
+            is_resumed = true;
+        }
     }
 
     fn forget(&self, id: &str) {
@@ -307,50 +396,61 @@ impl Updates {
     }
 
     async fn set_status(&self, state: TaskState, parts: Vec<Part>) -> Result<(), TaskStoreError> {
-        let host = &self.tasks.0.host;
-        let mut message = Message::new(host.new_id().to_string(), Role::Agent, parts);
-        let now = host.now();
-        self.change(move |record| {
-            message.task_id = record.task.id.clone();
-            message.context_id = record.task.context_id.clone();
-            record.task.status =
-                TaskStatus { state, message: Some(message), timestamp: Some(now) };
-        })
-        .await
+        let status = self.status(state, parts);
+        self.change(move |record| record.task.status = status).await
     }
 
     /// Commits a change, then shows it. A terminal task does not change any more.
     async fn change(&self, change: impl FnOnce(&mut TaskRecord)) -> Result<(), TaskStoreError> {
+        let change = |record: &mut TaskRecord| {
+            change(record);
+            true
+        };
+        self.change_if(change).await.map(drop)
+    }
+
+    /// The same for a change that may find nothing to do; says whether it was made.
+    async fn change_if(
+        &self,
+        change: impl FnOnce(&mut TaskRecord) -> bool,
+    ) -> Result<bool, TaskStoreError> {
+        // Held until the change is shown: changes are seen in the order they were committed.
         let mut record = self.live.record.lock().await;
         if record.task.status.state.is_terminal() {
-            return Ok(());
+            return Ok(false);
         }
         let mut next = record.clone();
-        change(&mut next);
+        if !change(&mut next) {
+            return Ok(false);
+        }
         self.tasks.0.store.save(next.clone()).await?;
+        let task = next.task.clone();
         *record = next;
-        let task = record.task.clone();
-        drop(record);
-        let is_terminal = task.status.state.is_terminal();
-        let id = task.id.clone();
+        let (id, is_terminal) = (task.id.clone(), task.status.state.is_terminal());
         self.live.seen.send_replace(task);
         if is_terminal {
             self.tasks.forget(&id);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Brings the task to an end its agent did not give it.
-    async fn end(&self, result: Result<(), AgentError>) {
-        let state = self.live.seen.borrow().status.state.clone();
-        if state.is_terminal() || (state.is_interrupted() && result.is_ok()) {
-            return;
+    ///
+    /// # Errors
+    /// The store failed the agent, or cannot commit the end.
+    async fn end(&self, turn: u64, result: Result<(), AgentError>) -> Result<(), TaskStoreError> {
+        // What shutdown interrupted stays unfinished in the store: the next process resumes it.
+        let is_answered = self.live.turn.load(Ordering::SeqCst) != turn;
+        if is_answered || self.tasks.0.host.shutdown().is_cancelled() {
+            return Ok(());
         }
-        let is_draining = self.tasks.0.host.shutdown().is_cancelled();
-        let ended = match result {
-            // What shutdown interrupted stays unfinished in the store: the next process resumes it.
-            _ if is_draining => Ok(()),
-            Ok(()) if self.live.cancelled.is_cancelled() => {
+        let state = self.live.seen.borrow().status.state.clone();
+        let is_cancelled = self.live.cancelled.is_cancelled();
+        if state.is_terminal() || (state.is_interrupted() && result.is_ok() && !is_cancelled) {
+            return Ok(());
+        }
+        match result {
+            Ok(()) if is_cancelled => {
                 self.set_state(TaskState::Canceled, "canceled by the caller").await
             }
             Ok(()) => self.complete("done").await,
@@ -360,20 +460,27 @@ impl Updates {
                 self.fail(message, is_transient).await
             }
             Err(AgentError::Store(error)) => Err(error),
-        };
-        if let Err(error) = ended {
-            tracing::error!(task.id = %self.task_id(), %error, "the end of a task is not stored");
         }
     }
 
-    async fn fail(&self, message: String, is_transient: bool) -> Result<(), TaskStoreError> {
-        if is_transient {
-            self.change(|record| {
+    async fn fail(&self, text: String, is_transient: bool) -> Result<(), TaskStoreError> {
+        let status = self.status(TaskState::Failed, vec![Part::text(text)]);
+        self.change(move |record| {
+            if is_transient {
                 record.task.metadata.insert(TRANSIENT_KEY.into(), Value::Bool(true));
-            })
-            .await?;
-        }
-        self.set_state(TaskState::Failed, message).await
+            }
+            record.task.status = status;
+        })
+        .await
+    }
+
+    fn status(&self, state: TaskState, parts: Vec<Part>) -> TaskStatus {
+        let host = &self.tasks.0.host;
+        let mut message = Message::new(host.new_id().to_string(), Role::Agent, parts);
+        let task = self.live.seen.borrow();
+        message.task_id = task.id.clone();
+        message.context_id = task.context_id.clone();
+        TaskStatus { state, message: Some(message), timestamp: Some(host.now()) }
     }
 }
 

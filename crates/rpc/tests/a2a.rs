@@ -1,0 +1,11 @@
+//! Both ends of A2A over real sockets, with an agent that does what its message says.
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
+
+mod a2a {
+    mod card;
+    mod client;
+    mod envelope;
+    mod restart;
+    mod support;
+    mod tasks;
+}

@@ -1,0 +1,148 @@
+//! What is said to requests that are none, and to callers of another version.
+
+use serde_json::{Value, json};
+
+use super::support::{Served, error_of, message};
+
+async fn answer(request: reqwest::RequestBuilder) -> Value {
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn malformed_envelopes_are_named_and_the_next_request_works() {
+    let served = Served::new().await;
+    let deep = format!("{{\"params\": {}", "[".repeat(100_000));
+    let cases: Vec<(String, i64, &str)> = vec![
+        ("{".into(), -32700, "invalid JSON"),
+        (String::new(), -32700, "invalid JSON"),
+        (deep, -32700, "invalid JSON"),
+        ("[]".into(), -32600, "batches"),
+        ("3".into(), -32600, "jsonrpc"),
+        (json!({"id": 1, "method": "GetTask"}).to_string(), -32600, "jsonrpc"),
+        (json!({"jsonrpc": "1.0", "id": 1, "method": "GetTask"}).to_string(), -32600, "jsonrpc"),
+        (json!({"jsonrpc": "2.0", "method": "GetTask"}).to_string(), -32600, "`id`"),
+        (json!({"jsonrpc": "2.0", "id": {}, "method": "GetTask"}).to_string(), -32600, "`id`"),
+        (json!({"jsonrpc": "2.0", "id": 1}).to_string(), -32600, "method"),
+        (json!({"jsonrpc": "2.0", "id": 1, "method": 7}).to_string(), -32600, "method"),
+        (json!({"jsonrpc": "2.0", "id": 1, "method": "No"}).to_string(), -32601, "No"),
+        (
+            json!({"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": [1]}).to_string(),
+            -32602,
+            "params",
+        ),
+        (json!({"jsonrpc": "2.0", "id": 1, "method": "GetTask"}).to_string(), -32602, "id"),
+    ];
+    for (body, code, named) in cases {
+        let shown: String = body.chars().take(80).collect();
+        let error = error_of(&answer(served.post(body)).await);
+        assert_eq!(error.0, code, "{shown}: {}", error.1);
+        assert!(error.1.contains(named), "{shown}: {}", error.1);
+    }
+    let invalid = answer(served.post(b"{\"jsonrpc\": \"\xff\xfe\"}".to_vec())).await;
+    assert_eq!(error_of(&invalid).0, -32700);
+    assert_eq!(served.send("echo on").await["status"]["state"], "TASK_STATE_COMPLETED");
+}
+
+#[tokio::test]
+async fn bad_parameters_are_named_by_their_path() {
+    let served = Served::new().await;
+    let changed = |pointer: &str, value: Value| {
+        let mut params = message("x");
+        *params.pointer_mut(pointer).unwrap() = value;
+        params
+    };
+    for (params, field) in [
+        (json!({}), "message"),
+        (changed("/message/messageId", json!("")), "message.messageId"),
+        (changed("/message/messageId", json!(7)), "message.messageId"),
+        (changed("/message/parts", json!([])), "message.parts"),
+        (changed("/message/parts", json!("x")), "message.parts"),
+        (changed("/message/parts/0", json!({})), "message.parts[0]"),
+        (changed("/message/role", json!(3)), "message.role"),
+    ] {
+        let answer = served.call("SendMessage", params.clone()).await;
+        let (code, why) = error_of(&answer);
+        assert_eq!(code, -32602, "{params}: {why}");
+        let violation = &answer["error"]["data"][0]["fieldViolations"][0];
+        assert!(why.contains(field), "{params}: {why}");
+        assert_eq!(violation["field"].as_str().unwrap(), field, "{params}");
+    }
+}
+
+#[tokio::test]
+async fn ids_come_back_as_they_were() {
+    let served = Served::new().await;
+    for id in [json!(-7), json!(0), json!("abc"), json!(""), json!(null), json!(1.5)] {
+        for method in ["SendMessage", "NoSuchMethod"] {
+            let body =
+                json!({"jsonrpc": "2.0", "id": id, "method": method, "params": message("echo x")});
+            let answer = answer(served.post(body.to_string())).await;
+            assert_eq!((&answer["id"], &answer["jsonrpc"]), (&id, &json!("2.0")), "{method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_required_and_patches_are_the_same() {
+    let served = Served::new().await;
+    let body = || {
+        json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": message("echo x")})
+            .to_string()
+    };
+    for version in [None, Some("0.3"), Some("2.0"), Some("1.1"), Some("10.0"), Some("")] {
+        let mut request = served.bare_post(body());
+        if let Some(version) = version {
+            request = request.header("A2A-Version", version);
+        }
+        let (code, why) = error_of(&answer(request).await);
+        assert_eq!(code, -32009, "{version:?}: {why}");
+    }
+    for version in ["1.0", "1.0.0", "1.0.7"] {
+        let answer = answer(served.bare_post(body()).header("A2A-Version", version)).await;
+        assert!(answer.get("result").is_some(), "{version}: {answer}");
+    }
+    let query = served.bare_post(body()).query(&[("A2A-Version", "1.0")]);
+    assert!(answer(query).await.get("result").is_some());
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_413() {
+    let served = Served::new().await;
+    let body = message(&"x".repeat(5 << 20)).to_string();
+    assert_eq!(served.post(body).send().await.unwrap().status(), 413);
+    assert_eq!(served.send("echo on").await["status"]["state"], "TASK_STATE_COMPLETED");
+}
+
+#[tokio::test]
+async fn other_content_types_are_refused() {
+    let served = Served::new().await;
+    let request = reqwest::Client::new()
+        .post(served.url("/a2a"))
+        .header("A2A-Version", "1.0")
+        .header("content-type", "text/xml")
+        .body("<x/>");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 415);
+    assert_eq!(error_of(&answer.json().await.unwrap()).0, -32005);
+}
+
+#[tokio::test]
+async fn methods_of_the_protocol_that_are_not_offered_say_so() {
+    let served = Served::new().await;
+    for method in [
+        "SendStreamingMessage",
+        "SubscribeToTask",
+        "ListTasks",
+        "CreateTaskPushNotificationConfig",
+        "GetTaskPushNotificationConfig",
+        "ListTaskPushNotificationConfigs",
+        "DeleteTaskPushNotificationConfig",
+        "GetExtendedAgentCard",
+    ] {
+        let (code, why) = served.error(method, json!({})).await;
+        assert!(code == -32004 && why.contains(method), "{method}: {code} {why}");
+    }
+    for method in ["tasks/get", "", "rpc.discover"] {
+        assert_eq!(served.error(method, json!({})).await.0, -32601, "{method}");
+    }
+}

@@ -1,0 +1,289 @@
+//! An agent for tests, a place for its tasks that outlives its server, and raw requests.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use a2a_types::{
+    AgentCapabilities, AgentCard, AgentInterface, Artifact, Inserted, Part, StoreFuture,
+    TaskRecord, TaskStore, TaskStoreError,
+};
+use futures::future::BoxFuture;
+use rpc::Host;
+use rpc::a2a::{Agent, AgentError, Job, MemoryTaskStore, Server, ServerOptions};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// No test waits longer for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Does what the first word of its message says.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// Text and `is_resumed` of every run.
+    runs: watch::Sender<Vec<(String, bool)>>,
+    /// Lets `gate` and `stubborn` go on.
+    pub(crate) gate: Semaphore,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { runs: watch::Sender::default(), gate: Semaphore::new(0) }
+    }
+}
+
+impl Script {
+    pub(crate) fn runs(&self) -> Vec<(String, bool)> {
+        self.runs.borrow().clone()
+    }
+
+    /// Waits until the agent was started `count` times.
+    pub(crate) async fn started(&self, count: usize) {
+        let mut runs = self.runs.subscribe();
+        let started = runs.wait_for(|runs| runs.len() >= count);
+        tokio::time::timeout(PATIENCE, started).await.unwrap().unwrap();
+    }
+
+    async fn act(&self, job: Job) -> Result<(), AgentError> {
+        let text = job.message.text();
+        let run = (text.clone(), job.is_resumed);
+        self.runs.send_modify(|runs| runs.push(run));
+        let (verb, rest) = text.split_once(' ').unwrap_or((&text, ""));
+        match verb {
+            "echo" => {
+                let artifact = Artifact::new("echo", vec![Part::text(rest)]);
+                job.updates.put_artifact(artifact).await?;
+                Ok(job.updates.complete(rest).await?)
+            }
+            "ask" => Ok(job.updates.ask(vec![Part::text("which one?")]).await?),
+            "hold" => {
+                job.updates.working("holding").await?;
+                job.cancelled.cancelled().await;
+                Ok(())
+            }
+            "gate" => {
+                job.updates.working("at the gate").await?;
+                let opened = job.cancelled.run_until_cancelled(self.gate.acquire()).await;
+                let Some(opened) = opened else { return Ok(()) };
+                opened.unwrap().forget();
+                Ok(job.updates.complete("through the gate").await?)
+            }
+            "reject" => Err(AgentError::Rejected(rest.to_owned())),
+            "fail" => Err(AgentError::failed(rest)),
+            "away" => Err(AgentError::transient(rest)),
+            "panic" => panic!("as told"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Agent for Script {
+    fn run(self: Arc<Self>, job: Job) -> BoxFuture<'static, Result<(), AgentError>> {
+        Box::pin(async move { self.act(job).await })
+    }
+}
+
+/// Keeps tasks as a database would; can be told to fail its next writes.
+#[derive(Debug, Default)]
+pub(crate) struct DurableTasks {
+    records: Mutex<HashMap<String, TaskRecord>>,
+    pub(crate) failing_saves: AtomicU64,
+}
+
+impl DurableTasks {
+    pub(crate) fn all(&self) -> Vec<TaskRecord> {
+        self.records.lock().unwrap().values().cloned().collect()
+    }
+
+    pub(crate) fn put(&self, record: TaskRecord) {
+        self.records.lock().unwrap().insert(record.task.id.clone(), record);
+    }
+}
+
+impl TaskStore for DurableTasks {
+    fn insert(&self, record: TaskRecord) -> StoreFuture<'_, Inserted> {
+        Box::pin(async move {
+            let mut records = self.records.lock().unwrap();
+            let key = record.idempotency_key.as_ref();
+            let known = records
+                .values()
+                .find(|known| key.is_some() && known.idempotency_key.as_ref() == key);
+            if let Some(known) = known {
+                return Ok(Inserted::Existing(Box::new(known.clone())));
+            }
+            records.insert(record.task.id.clone(), record);
+            Ok(Inserted::New)
+        })
+    }
+
+    fn save(&self, record: TaskRecord) -> StoreFuture<'_, ()> {
+        let fails = |left: u64| left.checked_sub(1);
+        let failed =
+            self.failing_saves.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok();
+        Box::pin(async move {
+            if failed {
+                return Err(TaskStoreError("as told".into()));
+            }
+            self.put(record);
+            Ok(())
+        })
+    }
+
+    fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        Box::pin(async move { Ok(self.records.lock().unwrap().get(&id).cloned()) })
+    }
+
+    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
+        Box::pin(async move {
+            let state = |record: &TaskRecord| record.task.status.state.clone();
+            let is_unfinished =
+                |r: &TaskRecord| !state(r).is_terminal() && !state(r).is_interrupted();
+            Ok(self.all().into_iter().filter(is_unfinished).collect())
+        })
+    }
+}
+
+/// A served agent.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) script: Arc<Script>,
+    pub(crate) server: Server,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+    http: reqwest::Client,
+}
+
+impl Served {
+    pub(crate) async fn new() -> Self {
+        Self::with(Arc::new(MemoryTaskStore::default())).await
+    }
+
+    /// A server that has not taken up its unfinished tasks yet.
+    pub(crate) async fn with(tasks: Arc<dyn TaskStore>) -> Self {
+        let (script, shutdown, tracker) =
+            (Arc::new(Script::default()), CancellationToken::new(), TaskTracker::new());
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let ids = || Uuid::from_u128(u128::from(NEXT.fetch_add(1, Ordering::SeqCst)));
+        let time = || "2026-01-01T00:00:00Z".parse().unwrap();
+        let host = Host::new(Arc::new(time), Arc::new(ids), tracker.clone(), shutdown.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ServerOptions::default();
+        let server = Server::new(&card(address), script.clone(), tasks, &host, options);
+        let (routes, stop) = (server.router(), shutdown.clone());
+        tracker.spawn(async move {
+            let serving = axum::serve(listener, routes);
+            serving.with_graceful_shutdown(stop.cancelled_owned()).await.unwrap();
+        });
+        Self { address, script, server, shutdown, tracker, http: reqwest::Client::new() }
+    }
+
+    /// Ends the process: what runs is dropped into its store.
+    pub(crate) async fn shut_down(&self) {
+        self.shutdown.cancel();
+        self.tracker.close();
+        tokio::time::timeout(PATIENCE, self.tracker.wait()).await.unwrap();
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.get(self.url(path)).timeout(PATIENCE)
+    }
+
+    /// A POST to the endpoint with the version header and JSON content type.
+    pub(crate) fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+        self.bare_post(body).header("A2A-Version", "1.0")
+    }
+
+    pub(crate) fn bare_post(&self, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+        let request = self.http.post(self.url("/a2a")).timeout(PATIENCE);
+        request.header("content-type", "application/json").body(body)
+    }
+
+    /// The answer to one call, whole.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        self.post(body.to_string()).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) async fn result(&self, method: &str, params: Value) -> Value {
+        let answer = self.call(method, params).await;
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    pub(crate) async fn error(&self, method: &str, params: Value) -> (i64, String) {
+        error_of(&self.call(method, params).await)
+    }
+
+    /// Sends a text and waits until its task is settled.
+    pub(crate) async fn send(&self, text: &str) -> Value {
+        self.result("SendMessage", message(text)).await["task"].clone()
+    }
+
+    /// Sends a text and returns at once.
+    pub(crate) async fn send_only(&self, text: &str) -> Value {
+        let mut params = message(text);
+        params["configuration"] = json!({"returnImmediately": true});
+        self.result("SendMessage", params).await["task"].clone()
+    }
+
+    pub(crate) async fn task(&self, task: &Value) -> Value {
+        self.result("GetTask", json!({"id": task["id"]})).await
+    }
+}
+
+/// Parameters of SendMessage.
+pub(crate) fn message(text: &str) -> Value {
+    json!({"message": {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": text}]}})
+}
+
+/// The next message of a task.
+pub(crate) fn turn(task: &Value, text: &str) -> Value {
+    let mut params = message(text);
+    params["message"]["taskId"] = task["id"].clone();
+    params["message"]["messageId"] = json!("m-2");
+    params
+}
+
+pub(crate) fn error_of(answer: &Value) -> (i64, String) {
+    let error = answer.get("error").unwrap_or_else(|| panic!("no error: {answer}"));
+    (error["code"].as_i64().unwrap(), error["message"].as_str().unwrap().to_owned())
+}
+
+pub(crate) fn state(task: &Value) -> &str {
+    task["status"]["state"].as_str().unwrap()
+}
+
+fn card(address: SocketAddr) -> AgentCard {
+    AgentCard {
+        name: "script".into(),
+        description: "does what it is told".into(),
+        supported_interfaces: vec![AgentInterface {
+            url: format!("http://{address}/a2a"),
+            protocol_binding: "JSONRPC".into(),
+            tenant: String::new(),
+            protocol_version: "1.0".into(),
+        }],
+        provider: None,
+        version: "1".into(),
+        documentation_url: None,
+        capabilities: AgentCapabilities::default(),
+        security_schemes: [].into(),
+        security_requirements: Vec::new(),
+        default_input_modes: vec!["text/plain".into()],
+        default_output_modes: vec!["text/plain".into()],
+        skills: Vec::new(),
+        icon_url: None,
+    }
+}
