@@ -32,7 +32,8 @@ impl Engine {
         Self { store, process, config, metrics, work, changes }
     }
 
-    /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to.
+    /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to,
+    /// each once.
     ///
     /// # Errors
     /// Nothing is stored.
@@ -52,6 +53,8 @@ impl Engine {
         }
         transaction.commit().await?;
         self.committed();
+        incidents.sort_unstable();
+        incidents.dedup();
         Ok(incidents)
     }
 

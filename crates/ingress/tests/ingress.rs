@@ -1,0 +1,14 @@
+//! Ingress as a whole over real sockets, with small agents in place of the three it works with.
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
+
+mod ingress {
+    mod agents;
+    mod api;
+    mod bad_input;
+    mod payloads;
+    mod peers;
+    mod restart;
+    mod sample;
+    mod workflow;
+    mod world;
+}

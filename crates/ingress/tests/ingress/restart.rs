@@ -1,0 +1,68 @@
+//! Ingress and its agents going away and coming back.
+
+use super::sample::{firing, resolved};
+use super::world::World;
+
+#[tokio::test]
+async fn a_restart_while_diagnosing_goes_on_with_the_same_incident() {
+    let mut world = World::new().await;
+    world.diagnostic.player.close();
+    let id = world.deliver_one(firing("db-1")).await;
+    world.diagnostic.player.was_asked(1).await;
+    world.restart().await;
+    assert_eq!(world.incident(&id).await["phase"]["name"], "diagnosing");
+    world.diagnostic.player.open();
+    world.until_phase(&id, "resolved").await;
+    assert_eq!(world.diagnostic.player.asked().len(), 1, "the question is known by its key");
+    assert_eq!(world.resolution.player.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_restart_while_resolving_follows_the_same_task() {
+    let mut world = World::new().await;
+    world.resolution.player.close();
+    let id = world.deliver_one(firing("db-1")).await;
+    world.until_phase(&id, "verifying").await;
+    world.restart().await;
+    assert_eq!(world.deliver_one(firing("db-1")).await, id, "a repetition is no news");
+    world.restart().await;
+    world.resolution.player.open();
+    world.until_phase(&id, "resolved").await;
+    world.deliver(resolved("db-1")).await;
+    world.until_ticket(&id, "Closed").await;
+    assert_eq!(world.incidents().await.len(), 1);
+    assert_eq!(world.diagnostic.player.asked().len(), 1);
+    assert_eq!(world.resolution.player.asked().len(), 1);
+    let told = world.kinds(&id).await;
+    for once in ["step_started", "concluded", "closed", "diagnosed", "incident_opened"] {
+        let count = told.iter().filter(|kind| *kind == once).count();
+        assert_eq!(count, 1, "{once} in {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn agents_that_are_away_are_waited_for() {
+    let world = World::alone(|_| {}).await;
+    let id = world.deliver_one(firing("db-1")).await;
+    assert_eq!(world.incident(&id).await["phase"]["name"], "diagnosing");
+    world.diagnostic.come().await;
+    world.until_phase(&id, "planned").await;
+    world.resolution.come().await;
+    world.until_phase(&id, "resolved").await;
+    world.ticketing.come().await;
+    world.until_ticket(&id, "Resolved").await;
+    assert_eq!(world.diagnostic.player.asked().len(), 1);
+    assert_eq!(world.resolution.player.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_agents_or_consoles() {
+    let world = World::new().await;
+    world.resolution.player.close();
+    let id = world.deliver_one(firing("db-1")).await;
+    world.until_phase(&id, "verifying").await;
+    let _console = world.get(world.console("/events")).send().await.unwrap();
+    let started = std::time::Instant::now();
+    world.stop().await;
+    assert!(started.elapsed() < super::world::PATIENCE / 2, "a client held it up");
+}

@@ -1,0 +1,172 @@
+//! Ingress with its agents, a client of its API, and waiting without sleeping: the console's event
+//! stream says when to look again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use incident::OutcomeResult;
+use ingress::Config;
+use serde_json::Value;
+use service::Process;
+
+use super::agents::{Place, Play};
+
+/// No test waits longer for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address that nobody listens on.
+pub(crate) fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) diagnostic: Place,
+    pub(crate) resolution: Place,
+    pub(crate) ticketing: Place,
+    pub(crate) config: Config,
+    process: Process,
+    http: reqwest::Client,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    /// Ingress with agents that prove every fix.
+    pub(crate) async fn new() -> Self {
+        let world = Self::alone(|_| {}).await;
+        world.bring_agents().await;
+        world
+    }
+
+    /// Ingress without any agent.
+    pub(crate) async fn alone(change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let diagnostic = Place::away(Play::Diagnose { cause: Some("db.pool") });
+        let resolution = Place::away(Play::Resolve { result: OutcomeResult::Proven, asks: false });
+        let ticketing = Place::away(Play::Ticket);
+        let mut config = Config {
+            listen: free_port(),
+            console_listen: free_port(),
+            database: PathBuf::from(directory.path()).join("ingress.db"),
+            ..Config::default()
+        };
+        config.agents.diagnostic = diagnostic.url();
+        config.agents.resolution = resolution.url();
+        config.agents.ticketing = ticketing.url();
+        change(&mut config);
+        let process = Process::new("ingress");
+        ingress::start(config.clone(), process.clone()).await.unwrap();
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { diagnostic, resolution, ticketing, config, process, http, _directory: directory }
+    }
+
+    pub(crate) async fn bring_agents(&self) {
+        for place in [&self.diagnostic, &self.resolution, &self.ticketing] {
+            place.come().await;
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.process.shut_down(PATIENCE).await.unwrap();
+    }
+
+    /// Ends the process and starts another on the same database.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.process = Process::new("ingress");
+        ingress::start(self.config.clone(), self.process.clone()).await.unwrap();
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.config.listen)
+    }
+
+    pub(crate) fn console(&self, path: &str) -> String {
+        format!("http://{}{path}", self.config.console_listen)
+    }
+
+    pub(crate) fn get(&self, url: String) -> reqwest::RequestBuilder {
+        self.http.get(url)
+    }
+
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::RequestBuilder {
+        self.http.post(self.url(path)).header("content-type", "application/json").body(body)
+    }
+
+    /// Delivers a webhook body; returns status and answer.
+    pub(crate) async fn try_deliver(&self, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let answer = self.post("/webhooks/alertmanager", body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap())
+    }
+
+    /// Delivers a good body; returns the incidents it belongs to.
+    pub(crate) async fn deliver(&self, body: String) -> Vec<String> {
+        let (status, answer) = self.try_deliver(body).await;
+        assert_eq!(status, 200, "{answer}");
+        let ids = answer["incidents"].as_array().unwrap();
+        ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Delivers a body of one incident.
+    pub(crate) async fn deliver_one(&self, body: String) -> String {
+        let mut incidents = self.deliver(body).await;
+        assert_eq!(incidents.len(), 1);
+        incidents.remove(0)
+    }
+
+    pub(crate) async fn read(&self, path: &str) -> Value {
+        self.get(self.url(path)).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) async fn incidents(&self) -> Vec<Value> {
+        self.read("/api/v1/incidents").await.as_array().unwrap().clone()
+    }
+
+    pub(crate) async fn incident(&self, id: &str) -> Value {
+        self.read(&format!("/api/v1/incidents/{id}")).await
+    }
+
+    /// The kinds of an incident's timeline, in order.
+    pub(crate) async fn kinds(&self, id: &str) -> Vec<String> {
+        let entries = self.read(&format!("/api/v1/incidents/{id}/timeline")).await;
+        let kind = |entry: &Value| entry["kind"].as_str().unwrap().to_owned();
+        entries.as_array().unwrap().iter().map(kind).collect()
+    }
+
+    /// Waits until an incident is as asked, looking again at every event of the console.
+    pub(crate) async fn until(
+        &self,
+        id: &str,
+        what: &str,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut last = Value::Null;
+        let waiting = async {
+            let mut events = self.get(self.console("/events")).send().await.unwrap();
+            loop {
+                last = self.incident(id).await;
+                if is_so(&last) {
+                    return;
+                }
+                events.chunk().await.unwrap().unwrap();
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "never {what}: {last}");
+        last
+    }
+
+    pub(crate) async fn until_phase(&self, id: &str, phase: &str) -> Value {
+        self.until(id, phase, |incident| incident["phase"]["name"] == phase).await
+    }
+
+    pub(crate) async fn until_ticket(&self, id: &str, status: &str) -> Value {
+        self.until(id, status, |incident| incident["ticket"]["status"] == status).await
+    }
+}
