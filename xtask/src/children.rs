@@ -179,7 +179,7 @@ mod tests {
         let mut children = Children::new(scratch.path());
         let mut shell = Command::new("sh");
         shell.args(["-c", "setsid sleep 300 & sleep 300 & echo up; wait"]);
-        let output = children.start("shell", &mut shell, scratch.path()).unwrap();
+        let output = children.start("shell", &shell, scratch.path()).unwrap();
         let mark = scratch.path().to_string_lossy().into_owned();
         let asked = Instant::now();
         while std::fs::read_to_string(&output).unwrap().is_empty() {
@@ -199,9 +199,9 @@ mod tests {
     fn end_of_a_program_is_noticed() {
         let scratch = tempfile::tempdir().unwrap();
         let mut children = Children::new(scratch.path());
-        children
-            .start("broken", Command::new("sh").args(["-c", "exit 7"]), scratch.path())
-            .unwrap();
+        let mut broken = Command::new("sh");
+        broken.args(["-c", "exit 7"]);
+        children.start("broken", &broken, scratch.path()).unwrap();
         let ended = loop {
             if let Some(ended) = children.ended() {
                 break ended;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::children::Children;
 use crate::programs::{self, ALERTMANAGER, ANSIBLE, PROMETHEUS, PROMTOOL, PYTHON};
@@ -26,7 +26,12 @@ pub(crate) struct Args {
     /// Leave out what needs other programs: the demo and the checks by other SDKs
     #[arg(long)]
     quick: bool,
+    /// Run these stages only: install, fmt, tidy, monitoring, clippy, tests, demo
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    only: Vec<String>,
 }
+
+const STAGES: [&str; 7] = ["install", "fmt", "tidy", "monitoring", "clippy", "tests", "demo"];
 
 /// What is run, and what it needs.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ struct Runner<'a> {
     children: Children,
     /// The Python of the tests' own environment, once it is made.
     python: Option<PathBuf>,
+    /// Stages that were asked for; none is all.
+    only: &'a [String],
     report: Vec<Line>,
     tally: Tally,
 }
@@ -51,11 +58,15 @@ struct Line {
 /// # Errors
 /// A signal came; what was started is ended.
 pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(unknown) = args.only.iter().find(|name| !STAGES.contains(&name.as_str())) {
+        bail!("no stage {unknown:?}: there are {}", STAGES.join(", "));
+    }
     let scratch = tempfile::Builder::new().prefix("firebreak-test-").tempdir()?;
     let mut runner = Runner {
         root,
         children: Children::new(scratch.path()),
         python: None,
+        only: &args.only,
         report: Vec::new(),
         tally: Tally::default(),
     };
@@ -101,6 +112,9 @@ impl Runner<'_> {
         name: &'static str,
         work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        if !self.only.is_empty() && !self.only.iter().any(|only| only == name) {
+            return Ok(());
+        }
         println!("\n== {name}");
         let started = Instant::now();
         let before = self.tally;
@@ -225,4 +239,61 @@ fn show_and_count(stream: impl Read) -> Tally {
         tally.add(tally::read(&line));
     }
     tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner(root: &Path) -> Runner<'_> {
+        Runner {
+            root,
+            children: Children::new(root),
+            python: None,
+            only: &[],
+            report: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn tests_of_a_stage_are_counted_and_other_stages_count_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut run = runner(scratch.path());
+        run.stage("tests", |run| {
+            run.command("sh", &shell("echo 'test result: ok. 3 passed; 0 failed; 0 ignored'"))
+        })
+        .unwrap();
+        run.stage("fmt", |run| run.command("sh", &shell("true"))).unwrap();
+        run.stage("clippy", |run| run.command("sh", &shell("exit 1"))).unwrap();
+        assert_eq!(run.tally, Tally { passed: 4, failed: 1 });
+        assert_eq!(
+            run.report.iter().map(|line| line.is_good).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+    }
+
+    #[test]
+    fn runner_that_fails_without_a_failed_test_is_a_failure() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut run = runner(scratch.path());
+        let script = "echo 'test result: ok. 3 passed; 0 failed'; exit 101";
+        run.stage("tests", |run| run.command("sh", &shell(script))).unwrap();
+        assert_eq!(run.tally, Tally { passed: 3, failed: 1 });
+    }
+
+    #[test]
+    fn failed_tests_are_not_counted_twice() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut run = runner(scratch.path());
+        let script = "echo 'test result: FAILED. 3 passed; 2 failed'; exit 101";
+        run.stage("tests", |run| run.command("sh", &shell(script))).unwrap();
+        assert_eq!(run.tally, Tally { passed: 3, failed: 2 });
+    }
 }

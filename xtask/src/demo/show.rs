@@ -114,9 +114,9 @@ fn step(verb: &str, report: &StepReport) -> String {
 
 fn check(prefix: &str, report: &CheckReport) -> String {
     let verdict = if report.passed { "proven" } else { "not proven" };
-    let value = report.value.map_or_else(|| "no data".into(), |value| format!("{value:.3}"));
+    let value = report.value.map(|value| format!(" = {value:.3}")).unwrap_or_default();
     let (name, query) = (&report.name, clean(&report.query));
-    format!("{prefix}{verdict}: {name} `{query}` = {value}: {}", clean(&report.reason))
+    format!("{prefix}{verdict}: {name} `{query}`{value}: {}", clean(&report.reason))
 }
 
 /// The parts of a detail that a person looks for, in the order they read them.

@@ -6,19 +6,20 @@ use jiff::Timestamp;
 
 use super::show::seconds_between;
 
-/// One line of the table; `None` where the step did not happen.
+/// One line of the table; it is left out where the step did not happen.
 type Row = (&'static str, Option<(Timestamp, Timestamp)>);
 
 pub(super) fn render(fault: &str, triggered_at: Timestamp, timeline: &[TimelineEntry]) -> String {
     let mut text = format!("{:<34}{:>12}\n", format!("{fault}: from → to"), "time");
     for (name, span) in rows(triggered_at, timeline) {
-        let time = span.map_or_else(|| "-".into(), |(start, end)| time(start, end));
-        text.push_str(&format!("{name:<34}{time:>12}\n"));
+        if let Some((start, end)) = span {
+            text.push_str(&format!("{name:<34}{:>12}\n", time(start, end)));
+        }
     }
     text
 }
 
-fn rows(triggered_at: Timestamp, timeline: &[TimelineEntry]) -> [Row; 9] {
+fn rows(triggered_at: Timestamp, timeline: &[TimelineEntry]) -> [Row; 10] {
     let first = |kind: EntryKind| at(timeline.iter(), &kind);
     let last = |kind: EntryKind| at(timeline.iter().rev(), &kind);
     let webhook = first(EntryKind::AlertFired);
@@ -27,6 +28,7 @@ fn rows(triggered_at: Timestamp, timeline: &[TimelineEntry]) -> [Row; 9] {
     let acted = first(EntryKind::StepStarted);
     let finished = last(EntryKind::StepFinished);
     let proven = last(EntryKind::Verified);
+    let undone = last(EntryKind::RolledBack);
     let resolved = first(EntryKind::Resolved);
     let gone = last(EntryKind::AlertResolved);
     let closed = last(EntryKind::Closed);
@@ -39,6 +41,7 @@ fn rows(triggered_at: Timestamp, timeline: &[TimelineEntry]) -> [Row; 9] {
         ("diagnosed → first action", diagnosed.zip(acted)),
         ("first action → last action done", acted.zip(finished)),
         ("last action done → proof held", finished.zip(proven)),
+        ("last action done → undone", finished.zip(undone)),
         ("proof held → resolved", proven.zip(resolved)),
         ("resolved → gone at its source", resolved.zip(both)),
         ("both → closed", both.zip(closed)),
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_is_timed_and_absent_ones_are_dashes() {
+    fn every_step_that_happened_is_timed() {
         let start = Timestamp::from_millisecond(0).unwrap();
         let timeline = [
             entry(8_000, EntryKind::AlertFired),
@@ -78,6 +81,6 @@ mod tests {
         let text = render("database_timeout", start, &timeline);
         let times: Vec<&str> =
             text.lines().skip(1).map(|line| line.split("  ").last().unwrap().trim()).collect();
-        assert_eq!(times, ["8.00 s", "2 ms", "28 ms", "15 ms", "1.00 s", "-", "-", "-", "-"]);
+        assert_eq!(times, ["8.00 s", "2 ms", "28 ms", "15 ms", "1.00 s"]);
     }
 }
