@@ -140,7 +140,8 @@ impl Performer {
         let shutdown = self.engine.process.shutdown_token();
         self.engine.process.spawn(async move {
             // What is dropped here is in the outbox still.
-            let _ = shutdown.run_until_cancelled(performer.perform(&row, kind)).await;
+            let work = Box::pin(performer.perform(&row, kind));
+            let _ = shutdown.run_until_cancelled(work).await;
             performer.release(&row, kind);
             performer.engine.work.notify_one();
         });
