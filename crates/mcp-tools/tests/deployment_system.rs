@@ -387,6 +387,7 @@ async fn an_interrupted_playbook_is_ended_at_the_start_and_can_be_undone() {
         (change.state, change.change_id.as_deref()),
         (ChangeState::Unknown, Some("chg_left"))
     );
+    assert!(change.finished_at.is_some(), "what carried it out has ended");
     assert_eq!(change.before, record["before"]);
     assert_eq!(change.inverse.unwrap().parameters["variables"], json!({"connection_pool_size": 2}));
     assert_eq!(admin.changes(), Vec::<String>::new());

@@ -224,7 +224,8 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_inverse: Option<String>,
     pub started_at: Timestamp,
-    /// Absent while it runs and for state `unknown`.
+    /// Absent while it runs. With state `unknown` it says that whatever carried the change out has
+    /// ended: nothing more comes of it, and it can be undone.
     pub finished_at: Option<Timestamp>,
     /// The end of the executor's output, bounded and redacted.
     pub output: String,

@@ -377,7 +377,7 @@ impl Deployer {
             inverse,
             no_inverse,
             started_at,
-            finished_at: Some(finished_at),
+            finished_at: (state != ChangeState::Unknown).then_some(finished_at),
             output: effect.output,
             error,
         };

@@ -37,6 +37,7 @@ impl Deployer {
             (change.inverse, change.no_inverse) = split(undo);
         }
         change.error = Some("it was interrupted; what carried it out has ended".to_owned());
+        change.finished_at = Some(self.process.now());
         change
     }
 }

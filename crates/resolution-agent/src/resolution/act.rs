@@ -255,7 +255,7 @@ impl Resolution {
             let is_over = process.now() >= until;
             match self.resolver.tools.status(&input).await {
                 Ok(status) => match status.changes.into_iter().next() {
-                    Some(change) if change.state == ChangeState::Unknown && !is_over => {}
+                    Some(change) if may_still_act(&change) && !is_over => {}
                     found => return Ok(found),
                 },
                 Err(error) if is_over => return Err(error.to_string()),
@@ -315,8 +315,18 @@ fn end_of(change: Change) -> Option<End> {
             Some(End::Failed { change, error })
         }
         ChangeState::DryRun => Some(End::Untouched { error: "answered as a dry run".into() }),
-        ChangeState::Unknown => None,
+        ChangeState::Unknown if may_still_act(&change) => None,
+        // Nobody knows how far it came, but it goes no further: like a failure, it can be undone.
+        ChangeState::Unknown => {
+            let error = change.error.clone().unwrap_or_else(|| "it was interrupted".into());
+            Some(End::Failed { change, error })
+        }
     }
+}
+
+/// Whatever carries the change out may be at work still.
+fn may_still_act(change: &Change) -> bool {
+    change.state == ChangeState::Unknown && change.finished_at.is_none()
 }
 
 fn report(
