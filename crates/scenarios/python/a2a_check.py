@@ -5,7 +5,8 @@
 
 `tasks` reads the four cards and runs a task in plain text and one with data on each agent, reads it
 back, and sees a finished one refuse to be cancelled. `cancel` cancels a task that is still running;
-the caller sees to it that it is. The agents' base URLs are arguments; a broken claim ends it.
+the caller sees to it that a diagnosis of db-server-01 takes its time. The agents' base URLs are
+arguments; a broken claim ends it.
 """
 
 import asyncio
@@ -29,14 +30,14 @@ EXTENSION = "https://firebreak.dev/a2a/extensions/incident/v1"
 AT = "2026-01-31T12:00:00Z"
 
 
-def brief(incident):
-    """An incident with one alert, on a server that no other incident of the test has."""
-    labels = {"alertname": "CertificateExpiresSoon", "server": "edge-server-09"}
+def brief(incident, alert="CertificateExpiresSoon", server="edge-server-09"):
+    """An incident with one alert, usually on a server that no other incident of the test has."""
+    labels = {"alertname": alert, "server": server}
     return {
         "type": "Brief",
         "incident": {
             "id": incident,
-            "title": "Certificate of edge-server-09 expires",
+            "title": f"{alert} on {server}",
             "severity": "warning",
             "opened_at": AT,
         },
@@ -45,7 +46,7 @@ def brief(incident):
                 "source": "python",
                 "fingerprint": uuid.uuid4().hex,
                 "status": "firing",
-                "name": "CertificateExpiresSoon",
+                "name": alert,
                 "severity": "warning",
                 "labels": labels,
                 "annotations": {},
@@ -181,7 +182,9 @@ async def cancel(url):
     async with httpx.AsyncClient(timeout=60) as http:
         card = await read_card(http, url)
         client = ClientFactory(ClientConfig(httpx_client=http, streaming=False)).create(card)
-        task = await send(client, [new_data_part(brief(f"inc_{uuid.uuid4().hex}"))], wait=False)
+        incident = f"inc_{uuid.uuid4().hex}"
+        asked = brief(incident, "DatabaseConnectionTimeout", "db-server-01")
+        task = await send(client, [new_data_part(asked)], wait=False)
         running = (TaskState.TASK_STATE_SUBMITTED, TaskState.TASK_STATE_WORKING)
         assert task.status.state in running, task
         task = await client.cancel_task(CancelTaskRequest(id=task.id))

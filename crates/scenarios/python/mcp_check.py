@@ -57,7 +57,7 @@ async def check_metrics(client):
     assert found["samples"], found
     found = await call(client, "snapshot", {"target": "db-server-01"})
     assert found["signals"], found
-    await refused(client, "query", {"query": "max("}, "max(")
+    await refused(client, "query", {"query": "max("}, "unclosed")
 
 
 async def check_deployment(client):

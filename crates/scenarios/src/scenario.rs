@@ -3,12 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
-
 use crate::{Condition, Program, Record, Setup, World};
-
-/// How often the world is looked at while a claim is not met.
-const POLL: Duration = Duration::from_millis(20);
 
 pub fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -148,36 +143,12 @@ impl Scenario {
 async fn play(world: &mut World, step: &Step) -> anyhow::Result<()> {
     match step {
         Step::Trigger { fault, duration } => world.trigger(fault, *duration).await,
-        Step::Await(condition) => wait_for(world, condition).await,
-        Step::Stay { condition, duration } => stay(world, condition, *duration).await,
+        Step::Await(condition) => world.wait_for(condition).await,
+        Step::Stay { condition, duration } => world.stays(condition, *duration).await,
         Step::Kill(program) => world.kill(*program),
         Step::Stop(program) => world.stop_program(*program).await,
         Step::Start(program) => world.start_program(*program).await,
         Step::Pause(program) => world.pause(*program),
         Step::Resume(program) => world.resume(*program),
     }
-}
-
-async fn wait_for(world: &mut World, condition: &Condition) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while !condition.is_met(&world.look().await) {
-        world.check()?;
-        if started.elapsed() > condition.deadline {
-            bail!("not so after {} s: {condition}", condition.deadline.as_secs());
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
-}
-
-async fn stay(world: &mut World, condition: &Condition, duration: Duration) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while started.elapsed() < duration {
-        world.check()?;
-        if !condition.is_met(&world.look().await) {
-            bail!("no longer so after {:.1} s: {condition}", started.elapsed().as_secs_f64());
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
 }

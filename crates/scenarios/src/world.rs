@@ -14,7 +14,7 @@ use crate::binaries::Tools;
 use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::program::Site;
-use crate::{Case, Program, Snapshot, Ticket};
+use crate::{Case, Condition, Program, Snapshot, Ticket};
 
 /// A world keeps two cores busy: one at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -175,10 +175,36 @@ impl World {
         Ok(())
     }
 
+    /// Waits until a claim is met.
+    ///
     /// # Errors
-    /// A program ended although nobody asked it to.
-    pub fn check(&mut self) -> anyhow::Result<()> {
-        self.processes.check()
+    /// It is not met by its deadline, or a program ended although nobody asked it to.
+    pub async fn wait_for(&mut self, condition: &Condition) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while !condition.is_met(&self.look().await) {
+            self.processes.check()?;
+            if started.elapsed() > condition.deadline {
+                bail!("not so after {} s: {condition}", condition.deadline.as_secs());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Sees that a claim is met now and for so long.
+    ///
+    /// # Errors
+    /// It is not, or a program ended although nobody asked it to.
+    pub async fn stays(&mut self, condition: &Condition, duration: Duration) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < duration {
+            self.processes.check()?;
+            if !condition.is_met(&self.look().await) {
+                bail!("no longer so after {:.1} s: {condition}", started.elapsed().as_secs_f64());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// What the programs tell at this moment.

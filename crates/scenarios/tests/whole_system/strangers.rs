@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use scenarios::{Program, Setup, World};
+use scenarios::{Program, Setup, World, alert, secs};
 
 const MCP: [Program; 3] = [Program::LogAnalyzer, Program::SystemMonitor, Program::DeploymentSystem];
 const INSPECTOR: &str = "@modelcontextprotocol/inspector@2.12.0";
@@ -33,7 +33,11 @@ async fn official_mcp_sdk_and_inspector_list_and_call_the_tools() {
     if python.is_none() && !has_inspector {
         return;
     }
-    let Some(mut world) = World::start(&Setup::default()).await.unwrap() else { return };
+    // Nobody repairs what the clients look at.
+    let setup = Setup { without: vec![Program::ResolutionAgent], ..Setup::default() };
+    let Some(mut world) = World::start(&setup).await.unwrap() else { return };
+    world.trigger("database_timeout", secs(600)).await.unwrap();
+    world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await.unwrap();
     let urls = MCP.map(|server| format!("{}/mcp", world.url(server)));
     if let Some(python) = python {
         check(&mut world, Command::new(&python).arg(script("mcp_check.py")).args(&urls));
@@ -73,7 +77,6 @@ fn check(world: &mut World, command: &mut Command) -> String {
     if !output.status.success() {
         panic!("{command:?}: {}\n{printed}{complaints}\n{}", output.status, world.account());
     }
-    println!("{printed}");
     printed
 }
 
