@@ -179,11 +179,17 @@ fn until_end(args: &Args, world: &mut World, follow: &mut Follow) -> anyhow::Res
         world.check()?;
         follow.poll(&mut progress)?;
         let subject = follow.subject();
-        if let Some((incident, end)) =
-            subject.and_then(|incident| Some((incident, faults::judge(args.fault.end, incident)?)))
-        {
-            progress.clear();
-            return end.map_err(|why| anyhow::anyhow!("{}: {why}", incident.id));
+        let judged = subject.and_then(|incident| faults::judge(args.fault.end, incident));
+        match judged {
+            Some(Ok(())) if follow.is_ticket_told() => {
+                progress.clear();
+                return Ok(());
+            }
+            Some(Err(why)) => {
+                progress.clear();
+                bail!("{why}: {}", follow.state());
+            }
+            _ => {}
         }
         let elapsed = started.elapsed();
         if elapsed > args.profile.limit() {

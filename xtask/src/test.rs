@@ -38,8 +38,8 @@ const STAGES: [&str; 7] = ["install", "fmt", "tidy", "monitoring", "clippy", "te
 struct Runner<'a> {
     root: &'a Path,
     children: Children,
-    /// The Python of the tests' own environment, once it is made.
-    python: Option<PathBuf>,
+    /// The Python environment with the other SDKs, once it is made.
+    environment: Option<PathBuf>,
     /// Stages that were asked for; none is all.
     only: &'a [String],
     report: Vec<Line>,
@@ -65,7 +65,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut runner = Runner {
         root,
         children: Children::new(scratch.path()),
-        python: None,
+        environment: None,
         only: &args.only,
         report: Vec::new(),
         tally: Tally::default(),
@@ -162,7 +162,7 @@ impl Runner<'_> {
         let mut pip = Command::new(&own);
         pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&pinned);
         self.command("pip", &pip)?;
-        self.python = Some(own);
+        self.environment = Some(environment);
         Ok(())
     }
 
@@ -188,8 +188,8 @@ impl Runner<'_> {
     fn cargo(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(arguments).current_dir(self.root);
-        if let Some(python) = &self.python {
-            cargo.env("FIREBREAK_PYTHON", python);
+        if let Some(environment) = &self.environment {
+            cargo.env("FIREBREAK_VENV", environment);
         }
         self.command("cargo", &cargo)
     }
@@ -249,7 +249,7 @@ mod tests {
         Runner {
             root,
             children: Children::new(root),
-            python: None,
+            environment: None,
             only: &[],
             report: Vec::new(),
             tally: Tally::default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use incident::{Incident, IncidentId, TimelineEntry};
+use incident::{EntryKind, Incident, IncidentId, TimelineEntry};
 use jiff::Timestamp;
 
 use super::progress::Progress;
@@ -57,6 +57,15 @@ impl Follow {
         id.and_then(|id| self.timelines.get(&id)).cloned().unwrap_or_default()
     }
 
+    /// Whether the ticket was brought up to date after the incident came to its end.
+    pub(super) fn is_ticket_told(&self) -> bool {
+        let timeline = self.timeline();
+        let is_end = |kind: &EntryKind| matches!(kind, EntryKind::HandedOver | EntryKind::Closed);
+        let end = timeline.iter().rposition(|entry| is_end(&entry.kind));
+        let told = timeline.iter().rposition(|entry| entry.kind == EntryKind::TicketSynced);
+        told > end
+    }
+
     /// Incidents besides the one that counts.
     pub(super) fn others(&self) -> usize {
         self.incidents.len() - usize::from(self.subject().is_some())
@@ -82,5 +91,45 @@ impl Follow {
             None => format!("waiting for the alert {} ({alert})", self.alert),
             Some(incident) => format!("{} (alert {alert})", incident.phase.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn following(kinds: &[EntryKind]) -> Follow {
+        let at = Timestamp::from_second(0).unwrap();
+        let mut follow = Follow::new("127.0.0.1:1".parse().unwrap(), "HighCPUUsage", at);
+        let incident: Incident = serde_json::from_value(json!({
+            "id": "inc_01890a5d-ac96-774b-bcce-b302099a8057", "key": "server=a", "title": "t",
+            "description": "", "severity": "warning", "affected_systems": [], "tags": [],
+            "phase": {"name": "open"}, "opened_at": at, "round": 1, "deadline": null,
+            "alerts": [{"reported_at": at, "alert": {"source": "alertmanager", "fingerprint": "f",
+                "status": "firing", "name": "HighCPUUsage", "severity": "warning", "labels": {},
+                "annotations": {}, "starts_at": at}}],
+        }))
+        .unwrap();
+        let entries = kinds.iter().map(|kind| TimelineEntry::new(at, "a", kind.clone(), "s"));
+        follow.timelines.insert(incident.id, entries.collect());
+        follow.incidents.push(incident);
+        follow
+    }
+
+    #[test]
+    fn ticket_is_told_only_after_the_end() {
+        let early = [EntryKind::TicketSynced, EntryKind::HandedOver];
+        assert!(!following(&early).is_ticket_told());
+        let late = [EntryKind::TicketSynced, EntryKind::HandedOver, EntryKind::TicketSynced];
+        assert!(following(&late).is_ticket_told());
+    }
+
+    #[test]
+    fn incident_of_another_alert_is_not_the_subject() {
+        let mut follow = following(&[]);
+        assert!(follow.subject().is_some());
+        follow.alert = "DiskSpaceCritical";
+        assert_eq!((follow.subject().is_none(), follow.others()), (true, 1));
     }
 }
