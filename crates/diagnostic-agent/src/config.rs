@@ -116,13 +116,6 @@ impl Configuration for Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.address()?;
-        let is_unspecified =
-            self.listen.starts_with("0.0.0.0:") || self.listen.starts_with("[::]:");
-        if is_unspecified && self.public_url.is_none() {
-            let why = "is needed when `listen` names no address: the card would advertise one \
-                       that nobody can reach";
-            return Err(ConfigError::setting("public_url", why));
-        }
         self.log_analyzer.validate("log_analyzer")?;
         self.system_monitor.validate("system_monitor")?;
         let positive = [
@@ -146,15 +139,7 @@ impl Config {
     /// # Errors
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
-        let (field, url) = match &self.public_url {
-            Some(url) => ("public_url", Ok(url.clone())),
-            None => ("listen", Url::parse(&format!("http://{}", self.listen))),
-        };
-        let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
-        match url.scheme() {
-            "http" | "https" => Ok(url),
-            other => Err(ConfigError::setting(field, format!("{other} is not http or https"))),
-        }
+        service::advertised_url(&self.listen, self.public_url.as_ref())
     }
 
     pub(crate) fn evidence_deadline(&self) -> Duration {

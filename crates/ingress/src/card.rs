@@ -1,41 +1,17 @@
 //! The agent card of ingress.
 
-use a2a_types::{
-    AgentCapabilities, AgentCard, AgentExtension, AgentInterface, AgentSkill, PROTOCOL_VERSION,
-};
+use a2a_types::{AgentCard, AgentSkill};
+use rpc::a2a::Profile;
+use url::Url;
 
-pub(crate) fn card(url: &str) -> AgentCard {
-    let modes = vec!["text/plain".to_owned(), "application/json".to_owned()];
-    AgentCard {
-        name: "ingress".into(),
+pub(crate) fn card(address: &Url) -> AgentCard {
+    let profile = Profile {
+        name: "Firebreak ingress",
         description: "Takes alerts and reports, opens incidents, and brings them to their end \
-                      through the diagnostic, resolution and ticketing agents"
-            .into(),
-        supported_interfaces: vec![AgentInterface {
-            url: format!("{url}{}", rpc::a2a::RPC_PATH),
-            protocol_binding: "JSONRPC".into(),
-            tenant: String::new(),
-            protocol_version: PROTOCOL_VERSION.into(),
-        }],
-        provider: None,
-        version: env!("CARGO_PKG_VERSION").into(),
-        documentation_url: None,
-        capabilities: AgentCapabilities {
-            streaming: Some(false),
-            push_notifications: Some(false),
-            extended_agent_card: Some(false),
-            extensions: vec![AgentExtension {
-                uri: incident::EXTENSION_URI.into(),
-                description: "Data parts of an incident: Brief, Diagnosis, Plan, Outcome, \
-                              TicketUpdate"
-                    .into(),
-                ..AgentExtension::default()
-            }],
-        },
-        security_schemes: [].into(),
-        security_requirements: Vec::new(),
-        default_input_modes: modes.clone(),
-        default_output_modes: modes,
+                      through the diagnostic, resolution and ticketing agents",
+        version: env!("CARGO_PKG_VERSION"),
+        address,
+        data: "Data parts `Brief` and `Approval` in",
         skills: vec![
             skill(
                 "report_incident",
@@ -56,8 +32,8 @@ pub(crate) fn card(url: &str) -> AgentCard {
                 "{\"type\": \"Approval\", \"plan_hash\": \"…\", \"approved\": true, \"by\": \"ana\"}",
             ),
         ],
-        icon_url: None,
-    }
+    };
+    profile.card()
 }
 
 fn skill(id: &str, name: &str, description: &str, example: &str) -> AgentSkill {

@@ -96,12 +96,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The URL the card advertises.
-    pub fn advertised_url(&self) -> String {
-        match &self.public_url {
-            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.listen),
-        }
+    /// The address callers use.
+    ///
+    /// # Errors
+    /// Neither setting makes an http(s) address.
+    pub(crate) fn address(&self) -> Result<Url, ConfigError> {
+        service::advertised_url(&self.listen, self.public_url.as_ref())
     }
 }
 
@@ -134,13 +134,7 @@ impl Configuration for Config {
         if self.limits.rounds == 0 {
             return zero("limits.rounds");
         }
-        let is_unspecified =
-            self.listen.starts_with("0.0.0.0:") || self.listen.starts_with("[::]:");
-        if is_unspecified && self.public_url.is_none() {
-            let why = "is needed when `listen` names no address: the card would advertise one \
-                       that nobody can reach";
-            return Err(ConfigError::setting("public_url", why));
-        }
+        self.address()?;
         self.mapping.validate()
     }
 }

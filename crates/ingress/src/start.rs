@@ -22,7 +22,7 @@ use crate::{card, console, routes};
 /// The database is in use, or an address cannot be listened on.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let store = Store::open(&config.database).await.context("open the database")?;
-    let card = card::card(&config.advertised_url());
+    let card = card::card(&config.address()?);
     let waiting = Arc::new(Semaphore::new(config.queue_capacity));
     let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
     let task_store = store.task_store();

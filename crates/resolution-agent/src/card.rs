@@ -1,46 +1,23 @@
 //! The card: what this agent is, where it is, and its one skill.
 
-use a2a_types::{AgentCapabilities, AgentCard, AgentExtension, AgentInterface, AgentSkill};
+use a2a_types::{AgentCard, AgentSkill};
+use rpc::a2a::Profile;
 use url::Url;
 
 /// The skill, as callers name it.
 pub const SKILL: &str = "resolve";
 
 pub(crate) fn card(address: &Url) -> AgentCard {
-    let endpoint = format!("{}{}", address.as_str().trim_end_matches('/'), rpc::a2a::RPC_PATH);
-    let modes = || vec!["application/json".to_owned(), "text/plain".to_owned()];
-    AgentCard {
-        name: "Firebreak resolution agent".into(),
+    let profile = Profile {
+        name: "Firebreak resolution agent",
         description: "Plans the repair a diagnosis calls for, asks its gates, carries it out, proves \
-                      it on fresh metrics, and undoes what it cannot prove."
-            .into(),
-        supported_interfaces: vec![AgentInterface {
-            url: endpoint,
-            protocol_binding: "JSONRPC".into(),
-            tenant: String::new(),
-            protocol_version: "1.0".into(),
-        }],
-        provider: None,
-        version: env!("CARGO_PKG_VERSION").into(),
-        documentation_url: None,
-        capabilities: AgentCapabilities {
-            streaming: Some(false),
-            push_notifications: Some(false),
-            extensions: vec![AgentExtension {
-                uri: incident::EXTENSION_URI.into(),
-                description: "Data parts `Brief`, `Diagnosis`, `Approval` in; `Plan`, `Progress`, `Outcome` out".into(),
-                required: false,
-                ..AgentExtension::default()
-            }],
-            extended_agent_card: Some(false),
-        },
-        security_schemes: Default::default(),
-        security_requirements: Vec::new(),
-        default_input_modes: modes(),
-        default_output_modes: modes(),
+                      it on fresh metrics, and undoes what it cannot prove.",
+        version: env!("CARGO_PKG_VERSION"),
+        address,
+        data: "Data parts `Brief`, `Diagnosis`, `Approval` in; `Plan`, `Progress`, `Outcome` out",
         skills: vec![skill()],
-        icon_url: None,
-    }
+    };
+    profile.card()
 }
 
 fn skill() -> AgentSkill {

@@ -111,13 +111,7 @@ impl Config {
     /// # Errors
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
-        let (field, url) = match &self.public_url {
-            Some(url) => ("public_url", Ok(url.clone())),
-            None => ("listen", Url::parse(&format!("http://{}", self.listen))),
-        };
-        let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
-        check_http(field, &url)?;
-        Ok(url)
+        service::advertised_url(&self.listen, self.public_url.as_ref())
     }
 
     pub(crate) fn scrape_interval(&self) -> Duration {

@@ -1,11 +1,13 @@
 //! A2A 1.0, JSON-RPC binding: one server for every agent and one client for every caller.
 
+mod card;
 mod client;
 mod memory;
 mod server;
 mod tasks;
 
+pub use card::Profile;
 pub use client::{Client, ClientError, ClientOptions, Send};
 pub use memory::MemoryTaskStore;
 pub use server::{RPC_PATH, Server, ServerOptions};
-pub use tasks::{Agent, AgentError, Job, Updates, TRANSIENT_KEY};
+pub use tasks::{Agent, AgentError, Job, TRANSIENT_KEY, Updates};

@@ -3,16 +3,24 @@
 
 use std::net::SocketAddr;
 
+use axum::error_handling::HandleErrorLayer;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
-use axum::{Json, Router};
+use axum::{BoxError, Json, Router};
 use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::LoadShedLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Process;
+
+/// Requests one listener works on at a time. Beyond it, senders receive 503 and retry; health and
+/// metrics are answered still.
+const REQUESTS_IN_HAND: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{program} cannot listen on {address}: {source}; free that port or change it ({setting})")]
@@ -47,7 +55,14 @@ pub async fn serve(
             tracing::warn!(%error, "TCP_NODELAY not set");
         }
     });
-    let app = routes.merge(operational_routes(process.clone())).layer(CatchPanicLayer::new());
+    let bounded = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(|_: BoxError| async { overloaded() }))
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_IN_HAND));
+    let app = routes
+        .layer(bounded)
+        .merge(operational_routes(process.clone()))
+        .layer(CatchPanicLayer::new());
     let shutdown = process.shutdown_token();
     let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move { shutdown.cancelled().await });
@@ -66,6 +81,11 @@ fn operational_routes(process: Process) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(process)
+}
+
+fn overloaded() -> Response {
+    let text = format!("{REQUESTS_IN_HAND} requests are in hand already\n");
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()
 }
 
 async fn ready(State(process): State<Process>) -> Response {

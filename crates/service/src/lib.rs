@@ -1,6 +1,7 @@
 //! The process a program lives in: configuration, clock, ids, listeners, telemetry, health and
 //! shutdown. Knows nothing of incidents or protocols; a program is a library that `run` starts.
 
+mod address;
 mod clock;
 mod config;
 mod health;
@@ -12,6 +13,7 @@ mod run;
 mod secret;
 mod telemetry;
 
+pub use address::advertised_url;
 pub use clock::{Clock, ManualClock};
 pub use config::{ConfigError, Configuration, Env, load_config, parse_yaml, read_yaml};
 pub use health::Health;

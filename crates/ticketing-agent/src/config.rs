@@ -87,15 +87,7 @@ impl Config {
     /// # Errors
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
-        let (field, url) = match &self.public_url {
-            Some(url) => ("public_url", Ok(url.clone())),
-            None => ("listen", Url::parse(&format!("http://{}", self.listen))),
-        };
-        let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
-        match url.scheme() {
-            "http" | "https" => Ok(url),
-            other => Err(ConfigError::setting(field, format!("{other} is not http or https"))),
-        }
+        service::advertised_url(&self.listen, self.public_url.as_ref())
     }
 }
 
