@@ -129,7 +129,10 @@ impl World {
         let path = "/api/v1/targets?state=active";
         let Some(answer) = self.get::<Value>(Program::Prometheus, path).await else { return false };
         let targets = answer["data"]["activeTargets"].as_array();
-        targets.is_some_and(|targets| targets.iter().all(|target| target["health"] == "up"))
+        // Right after its start Prometheus has no targets at all.
+        targets.is_some_and(|targets| {
+            targets.len() == 3 && targets.iter().all(|target| target["health"] == "up")
+        })
     }
 
     /// `kill -9` of the process alone.
