@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run every program in this one process, on SQLite and the loopback address
-    Up(Up),
+    Up(Box<Up>),
     /// List the newest incidents
     Incidents(Incidents),
     /// Print the timeline of an incident

@@ -18,7 +18,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(async {
             match arguments.command {
-                Command::Up(up) => up::up(up).await,
+                Command::Up(up) => up::up(*up).await,
                 Command::Incidents(show) => show::incidents(show).await,
                 Command::Timeline(show) => show::timeline(show).await,
             }
