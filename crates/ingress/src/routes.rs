@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -40,10 +41,28 @@ pub(crate) fn routes(api: Api) -> Router {
     Router::new()
         .route("/webhooks/alertmanager", post(take_alertmanager))
         .merge(read_routes())
-        .route("/api/v1/incidents/{id}/close", post(close))
-        .route("/api/v1/incidents/{id}/approval", post(approve))
+        .merge(decision_routes())
         .layer(limit)
         .with_state(api)
+}
+
+/// What people decide. A web page of another origin can send no JSON without being asked first, so
+/// it cannot decide for the person whose browser shows it.
+fn decision_routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/incidents/{id}/close", post(close))
+        .route("/api/v1/incidents/{id}/approval", post(approve))
+        .layer(middleware::from_fn(require_json))
+}
+
+async fn require_json(request: Request, next: Next) -> Response {
+    let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
+    let kind = kinds.next().and_then(|value| value.to_str().ok()?.split(';').next());
+    let is_json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    if !is_json || kinds.next().is_some() {
+        return ApiError::NotJson.into_response();
+    }
+    next.run(request).await
 }
 
 /// What the console shows too.
@@ -194,6 +213,9 @@ async fn close(
     let stored = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?;
     if stored.incident.phase.is_final() {
         return Err(ApiError::Conflict(format!("{id} is closed already")));
+    }
+    if request.by.trim().is_empty() {
+        return Err(BadField::new("by", "must name a person").into());
     }
     let event = Event::ClosedByPerson { by: request.by, why: request.why };
     api.engine.take_events(id, None, vec![event], RowEnd::Kept).await?;

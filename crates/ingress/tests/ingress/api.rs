@@ -50,6 +50,20 @@ async fn unknown_and_malformed_requests_say_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_decision_that_another_sites_page_could_send_is_refused() {
+    let world = World::alone(|_| {}).await;
+    let id = world.deliver_one(firing("db-1")).await;
+    for what in ["close", "approval"] {
+        let path = format!("/api/v1/incidents/{id}/{what}");
+        let forged = world
+            .post(&path, "{\"by\": \"ana\", \"why\": \"x\"}")
+            .header("content-type", "text/plain");
+        assert_eq!(forged.send().await.unwrap().status().as_u16(), 415, "{what}");
+    }
+    assert_ne!(world.incident(&id).await["phase"]["name"], "closed");
+}
+
+#[tokio::test]
 async fn a_timeline_is_read_on_from_where_one_was() {
     let world = World::alone(|_| {}).await;
     let id = world.deliver_one(firing("db-1")).await;
