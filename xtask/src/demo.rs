@@ -89,9 +89,9 @@ pub(crate) struct Args {
 
 impl Args {
     /// The run that `cargo xtask test` makes.
-    pub(crate) fn for_tests() -> Self {
+    fn for_tests(fault: &'static Fault) -> Self {
         Self {
-            fault: faults::parse("database_timeout").expect("it is in the table"),
+            fault,
             profile: Profile::Fast,
             keep: false,
             without: None,
@@ -99,6 +99,18 @@ impl Args {
             ports: Ports::default(),
         }
     }
+}
+
+/// Runs the demo of every fault, one after the other.
+///
+/// # Errors
+/// The first fault whose end was not the right one.
+pub(crate) fn run_all(root: &Path) -> anyhow::Result<()> {
+    for fault in &faults::FAULTS {
+        println!("\n-- {}", fault.name);
+        run(root, &Args::for_tests(fault)).with_context(|| format!("fault {}", fault.name))?;
+    }
+    Ok(())
 }
 
 /// Runs the demo. Success means the right end was reached and every claim of it checked.

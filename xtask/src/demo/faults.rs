@@ -20,7 +20,7 @@ pub(super) enum End {
     HandedOver,
 }
 
-const FAULTS: [Fault; 7] = [
+pub(super) const FAULTS: [Fault; 7] = [
     Fault {
         name: "database_timeout",
         server: "db-server-01",
@@ -72,8 +72,8 @@ const FAULTS: [Fault; 7] = [
     },
 ];
 
-/// What trackers call a ticket whose work is over: Jira, and the built-in one.
-const DONE: [&str; 2] = ["done", "closed"];
+/// What the tracker calls a ticket whose work is over.
+const DONE: &str = "Done";
 
 /// Finds a fault by its name, for the command line.
 pub(super) fn parse(name: &str) -> Result<&'static Fault, String> {
@@ -106,8 +106,7 @@ fn closed(incident: &Incident, outcome: Option<&Outcome>) -> Option<Result<(), S
     if result != Some(OutcomeResult::Proven) {
         return Some(Err(format!("closed without proof: {result:?}")));
     }
-    let is_done = |status: &str| DONE.iter().any(|done| status.eq_ignore_ascii_case(done));
-    incident.ticket.as_ref().is_some_and(|ticket| is_done(&ticket.status)).then_some(Ok(()))
+    incident.ticket.as_ref().is_some_and(|ticket| ticket.status == DONE).then_some(Ok(()))
 }
 
 fn undone(incident: &Incident, outcome: Option<&Outcome>) -> Result<(), String> {
@@ -166,7 +165,7 @@ mod tests {
     fn closed_end_needs_proof_and_a_done_ticket() {
         let judged = |outcome, status| judge(End::Closed, &incident(closed(), outcome, status));
         assert_eq!(judged(outcome("proven", true), "Done"), Some(Ok(())));
-        assert_eq!(judged(outcome("proven", true), "closed"), Some(Ok(())));
+        assert_eq!(judged(outcome("proven", true), "Done"), Some(Ok(())));
         assert_eq!(judged(outcome("proven", true), "In Progress"), None);
         assert!(judged(outcome("undone", true), "Done").unwrap().unwrap_err().contains("proof"));
     }
