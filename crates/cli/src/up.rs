@@ -167,7 +167,8 @@ impl<'a> Fleet<'a> {
         }
         let process = self.root.child(name_of(program));
         self.running.push(process.clone());
-        start(process).await.with_context(|| format!("start {}", name_of(program)))?;
+        let what = || format!("start {} (--port-offset moves every port)", name_of(program));
+        start(process).await.with_context(what)?;
         Ok(())
     }
 
