@@ -40,6 +40,17 @@ impl Program {
         Self::Alertmanager,
     ];
 
+    /// All that run on our side; the fleet and its monitoring are somebody else's.
+    pub const OURS: [Self; 7] = [
+        Self::LogAnalyzer,
+        Self::SystemMonitor,
+        Self::DeploymentSystem,
+        Self::DiagnosticAgent,
+        Self::ResolutionAgent,
+        Self::TicketingAgent,
+        Self::Ingress,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::FaultSimulator => "fault-simulator",
@@ -216,6 +227,6 @@ impl Site {
 /// What a program needs of this process's environment. Nothing else passes: a `JIRA_URL` of the
 /// person who runs the tests must not become theirs.
 fn inherited() -> Vec<(&'static str, String)> {
-    let names = ["PATH", "HOME", "LANG", "RUST_LOG", "RUST_BACKTRACE"];
+    let names = ["PATH", "HOME", "LANG", "FIREBREAK_LOG", "RUST_BACKTRACE"];
     names.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect()
 }

@@ -94,6 +94,14 @@ impl Scenario {
         self.kill(program).start(program)
     }
 
+    /// Power fails: every program of ours dies at once, and all come back.
+    #[must_use]
+    pub fn power_failure(self) -> Self {
+        let ours = Program::OURS;
+        let dead = ours.into_iter().fold(self, Self::kill);
+        ours.into_iter().fold(dead, Self::start)
+    }
+
     /// Freezes a program, as an overloaded machine would.
     #[must_use]
     pub fn pause(self, program: Program) -> Self {

@@ -70,6 +70,35 @@ async fn deployment_system_killed_after_a_playbook_took_effect_does_nothing_twic
     }
 }
 
+#[tokio::test]
+async fn power_failure_in_mid_playbook_does_nothing_twice() {
+    let record = Scenario::new("power failure in mid playbook")
+        .trigger("database_timeout", secs(600))
+        .when(playbook().is_running().and(playbook().has_taken_effect()))
+        .power_failure()
+        .expect(incident().is_closed_with_proof_or_needs_human())
+        .run()
+        .await;
+    if let Some(record) = record {
+        shows_an_honest_end(&record);
+    }
+}
+
+#[tokio::test]
+async fn power_failure_before_the_proof_proves_it_afterwards() {
+    let record = Scenario::new("power failure before the proof")
+        .trigger("database_timeout", secs(600))
+        .when(incident().is_in(&["verifying"]))
+        .power_failure()
+        .expect(incident().is_closed_with_proof())
+        .expect(ticket().is(TicketStatus::Closed))
+        .run()
+        .await;
+    if let Some(record) = record {
+        record.shows_one_fix();
+    }
+}
+
 /// Closed with one change, or handed over with at most the change and its undo. Never the same
 /// change twice.
 fn shows_an_honest_end(record: &Record) {
