@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcp_tools::{deployment_system, log_analyzer, system_monitor};
-use service::{Configuration, Env, LogFormat, Process, Running, init_telemetry, load_config};
+use service::{Configuration, Env, LogFormat, Process, Running, init_telemetry, read_yaml};
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
@@ -80,22 +80,21 @@ impl<'a> Fleet<'a> {
         simulator.app_address = self.address(8001);
         simulator.gateway_address = self.address(8002);
         simulator.log_directory = logs.clone();
-        self.program(Program::FaultSimulator, |p| fault_simulator::start(simulator, p)).await?;
+        self.program(Program::FaultSimulator, simulator, fault_simulator::start).await?;
 
         let mut analyzer: log_analyzer::Config = self.config("log-analyzer.yaml")?;
         analyzer.listen = self.address(5110);
         analyzer.directory = logs;
-        self.program(Program::LogAnalyzer, |p| log_analyzer::start(analyzer, p)).await?;
+        self.program(Program::LogAnalyzer, analyzer, log_analyzer::start).await?;
 
         let mut monitor: system_monitor::Config = self.config("system-monitor.yaml")?;
         monitor.listen = self.address(5120);
         monitor.prometheus_url = self.arguments.prometheus_url.clone();
         monitor.catalogue = self.config_dir.join("signals.yaml");
-        self.program(Program::SystemMonitor, |p| system_monitor::start(monitor, p)).await?;
+        self.program(Program::SystemMonitor, monitor, system_monitor::start).await?;
 
         let deployment = self.deployment_system()?;
-        self.program(Program::DeploymentSystem, |p| deployment_system::start(deployment, p))
-            .await?;
+        self.program(Program::DeploymentSystem, deployment, deployment_system::start).await?;
 
         let mut diagnostic: diagnostic_agent::Config = self.config("diagnostic-agent.yaml")?;
         diagnostic.listen = self.address(5010);
@@ -103,7 +102,7 @@ impl<'a> Fleet<'a> {
         diagnostic.log_analyzer.url = self.mcp_url(5110)?;
         diagnostic.system_monitor.url = self.mcp_url(5120)?;
         diagnostic.scrape_interval_ms = (self.arguments.scrape_interval * 1000.0) as u64;
-        self.program(Program::DiagnosticAgent, |p| diagnostic_agent::start(diagnostic, p)).await?;
+        self.program(Program::DiagnosticAgent, diagnostic, diagnostic_agent::start).await?;
 
         let mut resolution: resolution_agent::Config = self.config("resolution-agent.yaml")?;
         resolution.listen = self.address(5020);
@@ -113,13 +112,13 @@ impl<'a> Fleet<'a> {
         resolution.system_monitor_url = self.mcp_url(5120)?;
         resolution.deployment_system_url = self.mcp_url(5130)?;
         resolution.scrape_interval_seconds = self.arguments.scrape_interval;
-        self.program(Program::ResolutionAgent, |p| resolution_agent::start(resolution, p)).await?;
+        self.program(Program::ResolutionAgent, resolution, resolution_agent::start).await?;
 
         let mut ticketing: ticketing_agent::Config = self.config("ticketing-agent.yaml")?;
         ticketing.listen = self.address(5030);
         ticketing.database = self.data("ticketing-agent.db");
         ticketing.file.directory = self.data("tickets");
-        self.program(Program::TicketingAgent, |p| ticketing_agent::start(ticketing, p)).await?;
+        self.program(Program::TicketingAgent, ticketing, ticketing_agent::start).await?;
 
         let mut ingress: ingress::Config = self.config("ingress.yaml")?;
         ingress.listen = self.address(5000);
@@ -134,7 +133,7 @@ impl<'a> Fleet<'a> {
         ingress.prometheus_url = Some(up.prometheus_url.clone());
         ingress.alertmanager_url = up.alertmanager_url.clone().or(ingress.alertmanager_url);
         ingress.grafana_url = up.grafana_url.clone().or(ingress.grafana_url);
-        self.program(Program::Ingress, |p| ingress::start(ingress, p)).await?;
+        self.program(Program::Ingress, ingress, ingress::start).await?;
         self.is_started = true;
         Ok(())
     }
@@ -156,20 +155,26 @@ impl<'a> Fleet<'a> {
         Ok(config)
     }
 
-    /// Starts one program, unless it was left out.
-    async fn program<F, S>(&mut self, program: Program, start: S) -> anyhow::Result<()>
+    /// Checks a program's settings and starts it, unless it was left out.
+    async fn program<C, F, S>(
+        &mut self,
+        program: Program,
+        config: C,
+        start: S,
+    ) -> anyhow::Result<()>
     where
-        S: FnOnce(Process) -> F,
+        C: Configuration,
+        S: FnOnce(C, Process) -> F,
         F: Future<Output = anyhow::Result<Running>>,
     {
         if self.arguments.without.contains(&program) {
             return Ok(());
         }
+        let what = || format!("start {} (--port-offset moves every port)", name_of(program));
+        config.validate().with_context(|| format!("configuration of {}", name_of(program)))?;
         let process = self.root.child(name_of(program));
         self.running.push(process.clone());
-        let what = || format!("start {} (--port-offset moves every port)", name_of(program));
-        start(process).await.with_context(what)?;
-        Ok(())
+        start(config, process).await.with_context(what).map(drop)
     }
 
     async fn stop(&self) -> anyhow::Result<()> {
@@ -181,11 +186,13 @@ impl<'a> Fleet<'a> {
         first_failure
     }
 
-    /// A program's settings: its file where the directory has one, else its defaults.
+    /// A program's settings, not checked yet: its file where the directory has one, else its
+    /// defaults, then the environment.
     fn config<C: Configuration>(&self, file: &str) -> anyhow::Result<C> {
         let path = self.config_dir.join(file);
-        let path = path.is_file().then_some(path.as_path());
-        Ok(load_config(path, &self.env)?)
+        let mut config = if path.is_file() { read_yaml(&path)? } else { C::default() };
+        config.apply_env(&self.env)?;
+        Ok(config)
     }
 
     fn data(&self, name: &str) -> PathBuf {

@@ -23,7 +23,7 @@ use crate::Process;
 const REQUESTS_IN_HAND: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{program} cannot listen on {address}: {source}; free that port or change it ({setting})")]
+#[error("{program} cannot listen on {address}; free that port or change it ({setting})")]
 pub struct ServeError {
     program: &'static str,
     address: String,
