@@ -92,13 +92,7 @@ impl IncidentClaims {
     }
 
     pub fn is_closed_with_proof(self) -> Condition {
-        self.claim("is closed with proof", |case| {
-            let by_proof = matches!(
-                case.incident.phase,
-                Phase::Closed { by: ResolvedBy::Proof | ResolvedBy::ProofAndSource, .. }
-            );
-            by_proof && case.has(&EntryKind::Verified)
-        })
+        self.claim("is closed with proof", is_closed_with_proof)
     }
 
     pub fn needs_human(self) -> Condition {
@@ -112,6 +106,30 @@ impl IncidentClaims {
             closed.is_met(snapshot) || handed_over.is_met(snapshot)
         })
     }
+}
+
+/// So many incidents, every one closed with proof.
+pub fn incidents_closed_with_proof(count: usize) -> Condition {
+    Condition::new(format!("{count} incidents are closed with proof"), move |snapshot| {
+        let cases = snapshot.cases.as_deref().unwrap_or_default();
+        cases.len() == count && cases.iter().all(is_closed_with_proof)
+    })
+}
+
+/// So many tickets, all of this status.
+pub fn tickets_are(count: usize, status: TicketStatus) -> Condition {
+    Condition::new(format!("{count} tickets are {status:?}"), move |snapshot| {
+        let tickets = &snapshot.tickets;
+        tickets.len() == count && tickets.iter().all(|ticket| ticket.status == status)
+    })
+}
+
+fn is_closed_with_proof(case: &Case) -> bool {
+    let by_proof = matches!(
+        case.incident.phase,
+        Phase::Closed { by: ResolvedBy::Proof | ResolvedBy::ProofAndSource, .. }
+    );
+    by_proof && case.has(&EntryKind::Verified)
 }
 
 /// Claims about the ticket; a second ticket makes each of them false.

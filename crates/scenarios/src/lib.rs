@@ -13,7 +13,9 @@ mod scenario;
 mod snapshot;
 mod world;
 
-pub use condition::{Condition, alert, fault, incident, playbook, ticket};
+pub use condition::{
+    Condition, alert, fault, incident, incidents_closed_with_proof, playbook, ticket, tickets_are,
+};
 pub use program::Program;
 pub use record::Record;
 pub use scenario::{Scenario, secs};
