@@ -1,6 +1,12 @@
 //! Whole-system tests: every program as a process of its own, with a real Prometheus, a real
 //! Alertmanager and real playbooks. A scenario only watches and pulls plugs; what it claims is read
 //! from what the programs recorded.
+//!
+//! `cargo test -p scenarios -- --nocapture` builds the programs, plays every scenario, one at a
+//! time, and prints what was recorded. It skips, and says so, where Prometheus, Alertmanager or
+//! Ansible is not installed. `FIREBREAK_BINARIES` names a directory of programs to test as they
+//! are; `FIREBREAK_VENV` a Python environment with `python/requirements.txt` (default
+//! `target/venv`, which `cargo xtask test` makes).
 
 mod binaries;
 mod condition;

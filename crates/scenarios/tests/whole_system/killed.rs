@@ -67,6 +67,9 @@ async fn deployment_system_killed_after_a_playbook_took_effect_does_nothing_twic
         .await;
     if let Some(record) = record {
         shows_an_honest_end(&record);
+        let case = record.case();
+        let is_closed = matches!(case.incident.phase, Phase::Closed { .. });
+        assert!(is_closed || case.has(&EntryKind::RolledBack), "{record}");
     }
 }
 

@@ -4,3 +4,4 @@ mod closed;
 mod killed;
 mod missing;
 mod strangers;
+mod undone;
