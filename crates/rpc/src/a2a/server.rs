@@ -313,12 +313,20 @@ async fn serve_rpc(
     let span = tracing::info_span!("a2a.request");
     crate::trace::adopt(&span, &headers);
     let content_type = header(&headers, "content-type").unwrap_or_default();
-    if !content_type.is_empty() && !content_type.contains("json") {
+    if !is_json(&content_type) {
         let error = A2aError::ContentTypeNotSupported(content_type).to_object();
         let answer = axum::Json(Response::error(Id::Null, error));
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, answer).into_response();
     }
     axum::Json(server.answer(&headers, &query, &body).instrument(span).await).into_response()
+}
+
+/// A web page of another origin can send no JSON type without being asked first; it can send none at
+/// all, or plain text with any parameters. So only the type itself counts.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 async fn serve_card(State(server): State<Server>, headers: HeaderMap) -> HttpResponse {

@@ -127,6 +127,27 @@ async fn other_content_types_are_refused() {
 }
 
 #[tokio::test]
+async fn what_a_page_of_another_site_could_send_unasked_is_refused() {
+    let served = Served::new().await;
+    let body = || {
+        let params = message("echo forged");
+        json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params}).to_string()
+    };
+    // A browser asks first for any header but these, and for JSON; the version fits in the address.
+    let url = served.url("/a2a?A2A-Version=1.0");
+    let post = || reqwest::Client::new().post(&url).body(body());
+    for kind in [None, Some("text/plain; x=json"), Some("multipart/form-data; boundary=json")] {
+        let forged = kind.iter().fold(post(), |post, kind| post.header("content-type", *kind));
+        assert_eq!(forged.send().await.unwrap().status(), 415, "{kind:?}");
+    }
+    assert_eq!(served.script.runs(), [], "nothing was begun");
+    for kind in ["application/json", "Application/JSON; charset=utf-8", "application/a2a+json"] {
+        let asked = post().header("content-type", kind);
+        assert!(answer(asked).await.get("result").is_some(), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn methods_of_the_protocol_that_are_not_offered_say_so() {
     let served = Served::new().await;
     for method in [
