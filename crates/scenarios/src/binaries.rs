@@ -85,5 +85,7 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     }
     let status = command.status().context("run cargo build")?;
     ensure!(status.success(), "{command:?} failed; cargo has said why");
+    let built = directory.join(Program::Ingress.name());
+    ensure!(built.is_file(), "{command:?} did not make {}: set {BINARIES}", built.display());
     Ok(directory.to_owned())
 }
