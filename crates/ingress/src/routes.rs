@@ -15,6 +15,7 @@ use incident::{Alert, Event, Incident, IncidentId, TimelineEntry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::engine::{Engine, RowEnd};
@@ -265,7 +266,10 @@ impl Api {
         if by.trim().is_empty() {
             return Err(BadField::new("by", "must name a person").into());
         }
-        let key = format!("{id}:approval:{plan_hash}");
+        // Another person's answer, or another answer, is no repetition: the agent may have refused the
+        // first and asked again.
+        let answer = hex::encode(Sha256::digest(format!("{approved}:{by}")));
+        let key = format!("{id}:approval:{plan_hash}:{answer:.16}");
         let payload = incident::Payload::Approval { plan_hash, approved, by };
         let mut message =
             a2a_types::Message::new(key.clone(), a2a_types::Role::User, vec![rpc::part(&payload)]);

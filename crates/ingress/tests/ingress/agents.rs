@@ -135,6 +135,10 @@ impl Player {
                 give(job, "outcome", Payload::Outcome(outcome(id, OutcomeResult::Refused))).await?;
                 return Ok(job.updates.complete("not approved").await?);
             }
+            // The author of a plan cannot approve it: the question stands.
+            Some(Payload::Approval { by, .. }) if by == "resolution-agent" => {
+                return Ok(job.updates.ask(vec![Part::text("another, please")]).await?);
+            }
             Some(Payload::Approval { .. }) => entries.push(entry(EntryKind::Approved)),
             _ if asks => return Ok(job.updates.ask(vec![Part::text("may I?")]).await?),
             _ => {}

@@ -170,6 +170,26 @@ async fn an_approval_passes_on_and_only_once() {
 }
 
 #[tokio::test]
+async fn an_approval_that_was_refused_does_not_stand_in_the_way_of_another() {
+    let world = World::new().await;
+    world.resolution.player.set(Play::Resolve { result: OutcomeResult::Proven, asks: true });
+    let id = world.deliver_one(firing("db-1")).await;
+    let incident = world.until_phase(&id, "awaiting_approval").await;
+    let hash = incident["phase"]["plan_hash"].as_str().unwrap();
+    let decide = async |by: &str| {
+        let body = json!({"plan_hash": hash, "approved": true, "by": by}).to_string();
+        let path = format!("/api/v1/incidents/{id}/approval");
+        world.post(&path, body).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(decide("resolution-agent").await, 202);
+    world.resolution.player.was_asked(2).await;
+    // Until the question is asked again, an answer to it is refused.
+    while decide("ana").await != 202 {}
+    world.resolution.player.was_asked(3).await;
+    world.until_phase(&id, "resolved").await;
+}
+
+#[tokio::test]
 async fn a_person_closes_and_what_runs_is_stopped() {
     let world = World::new().await;
     world.resolution.player.close();
