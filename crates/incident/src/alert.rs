@@ -32,6 +32,31 @@ impl Alert {
     pub fn is_firing(&self) -> bool {
         self.status == AlertStatus::Firing
     }
+
+    /// The alert with no text longer than `most_chars`; its identity stays whole.
+    #[must_use]
+    pub fn bounded(&self, most_chars: usize) -> Self {
+        let cut = |text: &str| text.chars().take(most_chars).collect::<String>();
+        let cut_values = |pairs: &BTreeMap<String, String>| {
+            pairs.iter().map(|(name, value)| (name.clone(), cut(value))).collect()
+        };
+        Self {
+            name: cut(&self.name),
+            labels: cut_values(&self.labels),
+            annotations: cut_values(&self.annotations),
+            generator_url: cut(&self.generator_url),
+            ..self.clone()
+        }
+    }
+
+    /// Bytes of all its texts.
+    pub fn text_bytes(&self) -> usize {
+        let of = |pairs: &BTreeMap<String, String>| -> usize {
+            pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
+        };
+        let own = [&self.source, &self.fingerprint, &self.name, &self.generator_url];
+        own.iter().map(|text| text.len()).sum::<usize>() + of(&self.labels) + of(&self.annotations)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

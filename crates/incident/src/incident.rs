@@ -8,6 +8,10 @@ use crate::{
     TicketRef,
 };
 
+/// Bytes of alerts in a brief, and characters of one text in it.
+const BRIEF_BYTES: usize = 512 << 10;
+const BRIEF_TEXT_CHARS: usize = 1_000;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     pub id: IncidentId,
@@ -146,6 +150,8 @@ impl Incident {
         self.alerts.iter().any(|tracked| tracked.alert.is_firing())
     }
 
+    /// What a peer is told. One incident can hold thousands of alerts, and an alert megabytes: those
+    /// that fire come first, up to a bound, with their texts cut.
     pub fn brief(&self) -> Brief {
         Brief {
             incident: IncidentSummary {
@@ -157,8 +163,65 @@ impl Incident {
                 tags: self.tags.clone(),
                 opened_at: self.opened_at,
             },
-            alerts: self.alerts.iter().map(|tracked| tracked.alert.clone()).collect(),
+            alerts: self.brief_alerts(),
             timeline: Vec::new(),
         }
+    }
+
+    fn brief_alerts(&self) -> Vec<Alert> {
+        let of = |is_firing: bool| {
+            self.alerts.iter().filter(move |tracked| tracked.alert.is_firing() == is_firing)
+        };
+        let mut left = BRIEF_BYTES;
+        let mut told = Vec::new();
+        for tracked in of(true).chain(of(false)) {
+            let alert = tracked.alert.bounded(BRIEF_TEXT_CHARS);
+            let bytes = alert.text_bytes();
+            if bytes > left && !told.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            told.push(alert);
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AlertStatus;
+
+    fn tracked(number: usize, status: AlertStatus, text: &str) -> TrackedAlert {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let alert = Alert {
+            source: "alertmanager".into(),
+            fingerprint: number.to_string(),
+            status,
+            name: "A".into(),
+            severity: Severity::Warning,
+            labels: [("server".to_owned(), "db-1".to_owned())].into(),
+            annotations: [("text".to_owned(), text.to_owned())].into(),
+            starts_at: now,
+            ends_at: None,
+            generator_url: String::new(),
+        };
+        TrackedAlert { alert, reported_at: now }
+    }
+
+    #[test]
+    fn a_brief_is_bounded_and_tells_of_what_fires_first() {
+        let long = "é".repeat(60_000);
+        let mut incident = crate::machine::tests::opened();
+        incident.alerts = vec![tracked(0, AlertStatus::Resolved, "")];
+        incident.alerts.extend((1..4_000).map(|n| tracked(n, AlertStatus::Firing, &long)));
+        let alerts = incident.brief().alerts;
+        assert!(alerts.len() > 100 && alerts.iter().all(Alert::is_firing), "{}", alerts.len());
+        assert!(alerts.iter().map(Alert::text_bytes).sum::<usize>() <= BRIEF_BYTES);
+        assert_eq!(alerts[0].label("server"), Some("db-1"));
+        incident.alerts.truncate(2);
+        let names: Vec<String> =
+            incident.brief().alerts.into_iter().map(|alert| alert.fingerprint).collect();
+        assert_eq!(names, ["1", "0"]);
     }
 }

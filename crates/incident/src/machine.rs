@@ -476,4 +476,4 @@ impl Step<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

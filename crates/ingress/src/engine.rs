@@ -1,6 +1,8 @@
 //! Takes events into incidents: load, let the pure machine decide, commit the new state with its
 //! timeline and its effects, wake whoever performs them. Nothing happens outside a transaction.
 
+use std::collections::BTreeMap;
+
 use incident::{
     Alert, Effect, EntryKind, Event, Incident, IncidentId, Limits, Phase, TimelineEntry, correlate,
 };
@@ -46,44 +48,40 @@ impl Engine {
         let now = self.process.now();
         let mut transaction = self.store.begin().await?;
         transaction.put_delivery(source, body, now).await?;
-        let mut incidents = Vec::new();
+        let mut touched = Touched::default();
         for alert in alerts {
-            let taken = self.take_alert(&mut transaction, alert, now).await?;
-            incidents.extend(taken);
+            self.take_alert(&mut transaction, &mut touched, alert, now).await?;
+        }
+        for incident in touched.values() {
+            transaction.put_incident(incident, now).await?;
         }
         transaction.commit().await?;
         self.committed();
-        incidents.sort_unstable();
-        incidents.dedup();
-        Ok(incidents)
+        Ok(touched.into_keys().collect())
     }
 
     async fn take_alert(
         &self,
         transaction: &mut Transaction<'_>,
+        touched: &mut Touched,
         alert: &Alert,
         now: Timestamp,
-    ) -> Result<Option<IncidentId>, StoreError> {
-        let key = correlate(alert, &self.config.correlation);
+    ) -> Result<(), StoreError> {
         let known = transaction.incident_of_alert(alert).await?;
-        if let Some(known) =
-            known.filter(|known| !starts_new_incident(known, alert, now, self.limits()))
-        {
-            return self.report(transaction, known, alert, now).await.map(Some);
+        if let Some(known) = self.taker(transaction, touched, known, alert, now).await? {
+            return self.report(transaction, touched, known, alert, now).await;
         }
         if !alert.is_firing() {
             // The end of an alert that never fired here: there is nothing to end.
-            return Ok(None);
+            return Ok(());
         }
+        let key = correlate(alert, &self.config.correlation);
         let latest = transaction.latest_incident(&key).await?;
-        let follows = match latest {
-            Some(latest) if !starts_new_incident(&latest, alert, now, self.limits()) => {
-                return self.report(transaction, latest, alert, now).await.map(Some);
-            }
-            latest => latest.map(|latest| latest.id),
-        };
+        if let Some(latest) = self.taker(transaction, touched, latest, alert, now).await? {
+            return self.report(transaction, touched, latest, alert, now).await;
+        }
         let mut incident = self.open(alert, now);
-        incident.follows = follows;
+        incident.follows = latest;
         incident.key = key;
         transaction.put_incident(&incident, now).await?;
         let entry = TimelineEntry::new(
@@ -95,20 +93,42 @@ impl Engine {
         let detail = json!({"incident_id": incident.id, "severity": incident.severity,
             "affected_systems": incident.affected_systems, "follows": incident.follows});
         transaction.append_audit(incident.id, &entry.with_detail(detail)).await?;
-        self.report(transaction, incident, alert, now).await.map(Some)
+        self.report(transaction, touched, incident, alert, now).await
     }
 
+    /// The incident as this delivery has left it so far, if the alert goes into it. It is the caller's
+    /// to put back.
+    async fn taker(
+        &self,
+        transaction: &mut Transaction<'_>,
+        touched: &mut Touched,
+        id: Option<IncidentId>,
+        alert: &Alert,
+        now: Timestamp,
+    ) -> Result<Option<Incident>, StoreError> {
+        let Some(id) = id else { return Ok(None) };
+        if let Some(incident) = touched.get(&id) {
+            let is_taker = !starts_new_incident(incident, alert, now, self.limits());
+            return Ok(if is_taker { touched.remove(&id) } else { None });
+        }
+        let incident = transaction.incident(id).await?;
+        Ok(incident.filter(|known| !starts_new_incident(known, alert, now, self.limits())))
+    }
+
+    /// Takes the alert into the incident, which is stored once, when all of its alerts are in it.
     async fn report(
         &self,
         transaction: &mut Transaction<'_>,
-        incident: Incident,
+        touched: &mut Touched,
+        mut incident: Incident,
         alert: &Alert,
         now: Timestamp,
-    ) -> Result<IncidentId, StoreError> {
-        let id = incident.id;
-        transaction.link_alert(alert, id).await?;
-        self.apply(transaction, incident, Event::AlertReported(alert.clone()), now).await?;
-        Ok(id)
+    ) -> Result<(), StoreError> {
+        transaction.link_alert(alert, incident.id).await?;
+        let event = Event::AlertReported(alert.clone());
+        self.handle(transaction, &mut incident, event, now).await?;
+        touched.insert(incident.id, incident);
+        Ok(())
     }
 
     fn open(&self, alert: &Alert, now: Timestamp) -> Incident {
@@ -216,15 +236,29 @@ impl Engine {
         event: Event,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        if self.handle(transaction, &mut incident, event, now).await? {
+            transaction.put_incident(&incident, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the machine decide, and commits the effects; the incident itself is the caller's to
+    /// store. False: the event came late, and changed nothing.
+    async fn handle(
+        &self,
+        transaction: &mut Transaction<'_>,
+        incident: &mut Incident,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let before = incident.phase.name();
         let effects = match incident.handle(event, now, self.limits()) {
             Ok(effects) => effects,
             Err(late) => {
                 tracing::debug!(incident.id = %incident.id, %late, "event dropped");
-                return Ok(());
+                return Ok(false);
             }
         };
-        transaction.put_incident(&incident, now).await?;
         for effect in effects {
             let kind = match effect {
                 Effect::Record(entry) => {
@@ -243,7 +277,7 @@ impl Engine {
             self.metrics.phases_entered.get_or_create(&PhaseLabel { phase }).inc();
             tracing::info!(incident.id = %incident.id, phase, title = ?incident.title, "incident");
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn committed(&self) {
@@ -255,6 +289,10 @@ impl Engine {
         &self.config.limits
     }
 }
+
+/// Incidents that a delivery has changed, as they are now. One may hold thousands of its alerts: read
+/// and stored for each of them, it would keep the database busy for minutes.
+type Touched = BTreeMap<IncidentId, Incident>;
 
 /// Whether a firing alert opens another incident instead of going into a closed one.
 fn starts_new_incident(

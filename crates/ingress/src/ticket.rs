@@ -7,6 +7,12 @@ use store::AuditRow;
 
 /// Longest detail shown below an entry.
 const DETAIL_CHARS: usize = 2_000;
+/// Characters of one update's comments: of a longer timeline the oldest are left out, unless an
+/// earlier update told them.
+const UPDATE_CHARS: usize = 500_000;
+/// Alerts described, and characters of each.
+const ALERTS: usize = 50;
+const ALERT_CHARS: usize = 500;
 
 pub(crate) fn update(incident: &Incident, timeline: &[AuditRow]) -> TicketUpdate {
     TicketUpdate {
@@ -16,8 +22,22 @@ pub(crate) fn update(incident: &Incident, timeline: &[AuditRow]) -> TicketUpdate
         severity: incident.severity,
         status: status(incident),
         labels: vec!["firebreak".into()],
-        comments: timeline.iter().filter(|row| is_told(&row.entry.kind)).map(comment).collect(),
+        comments: comments(timeline),
     }
+}
+
+fn comments(timeline: &[AuditRow]) -> Vec<TicketComment> {
+    let mut left = UPDATE_CHARS;
+    let told = timeline.iter().rev().filter(|row| is_told(&row.entry.kind)).map(comment);
+    let mut newest: Vec<TicketComment> = told
+        .take_while(|comment| {
+            let fits = comment.text.chars().count() <= left;
+            left = left.saturating_sub(comment.text.chars().count());
+            fits
+        })
+        .collect();
+    newest.reverse();
+    newest
 }
 
 fn status(incident: &Incident) -> TicketStatus {
@@ -40,16 +60,16 @@ fn describe(incident: &Incident) -> String {
         format!("Affected: {}", incident.affected_systems.join(", ")),
         format!("Tags: {}", incident.tags.join(", ")),
     ];
-    for tracked in &incident.alerts {
+    for tracked in incident.alerts.iter().take(ALERTS) {
         let alert = &tracked.alert;
         let labels: Vec<String> =
             alert.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-        lines.push(format!(
-            "Alert: {} since {} {{{}}}",
-            alert.name,
-            alert.starts_at,
-            labels.join(", ")
-        ));
+        let line =
+            format!("Alert: {} since {} {{{}}}", alert.name, alert.starts_at, labels.join(", "));
+        lines.push(line.chars().take(ALERT_CHARS).collect());
+    }
+    if let Some(more) = incident.alerts.len().checked_sub(ALERTS).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more alerts"));
     }
     lines.join("\n")
 }

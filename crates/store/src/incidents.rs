@@ -46,14 +46,14 @@ impl Transaction<'_> {
     pub async fn latest_incident(
         &mut self,
         key: &IncidentKey,
-    ) -> Result<Option<Incident>, StoreError> {
+    ) -> Result<Option<IncidentId>, StoreError> {
         let row = sqlx::query(
-            "SELECT body FROM incident WHERE key = ? ORDER BY opened_at DESC, id DESC LIMIT 1",
+            "SELECT id FROM incident WHERE key = ? ORDER BY opened_at DESC, id DESC LIMIT 1",
         )
         .bind(key.as_str())
         .fetch_optional(&mut *self.0)
         .await?;
-        row.map(|row| from_json(row.get("body"), "incident")).transpose()
+        Ok(row.and_then(|row| row.get::<String, _>("id").parse().ok()))
     }
 
     /// The incident an alert was last put into.
@@ -63,16 +63,13 @@ impl Transaction<'_> {
     pub async fn incident_of_alert(
         &mut self,
         alert: &Alert,
-    ) -> Result<Option<Incident>, StoreError> {
-        let row = sqlx::query(
-            "SELECT i.body FROM alert a JOIN incident i ON i.id = a.incident_id \
-             WHERE a.source = ? AND a.fingerprint = ?",
-        )
-        .bind(&alert.source)
-        .bind(&alert.fingerprint)
-        .fetch_optional(&mut *self.0)
-        .await?;
-        row.map(|row| from_json(row.get("body"), "incident")).transpose()
+    ) -> Result<Option<IncidentId>, StoreError> {
+        let row = sqlx::query("SELECT incident_id FROM alert WHERE source = ? AND fingerprint = ?")
+            .bind(&alert.source)
+            .bind(&alert.fingerprint)
+            .fetch_optional(&mut *self.0)
+            .await?;
+        Ok(row.and_then(|row| row.get::<String, _>("incident_id").parse().ok()))
     }
 
     /// # Errors

@@ -30,7 +30,7 @@ fn id() -> IncidentId {
 }
 
 /// An incident as ingress opens it: no alert yet.
-fn opened() -> Incident {
+pub(crate) fn opened() -> Incident {
     Incident {
         id: id(),
         key: IncidentKey::from("server=\"db-1\"".to_owned()),

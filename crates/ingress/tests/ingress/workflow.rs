@@ -170,6 +170,27 @@ async fn an_approval_passes_on_and_only_once() {
 }
 
 #[tokio::test]
+async fn a_storm_on_one_target_is_one_incident_with_a_diagnosis_and_a_ticket() {
+    let world = World::new().await;
+    world.diagnostic.player.set(Play::Diagnose { cause: None });
+    // More than the agents take in one request.
+    let storm: Vec<serde_json::Value> = (0..1_600)
+        .map(|number| {
+            let mut one = alert("db-1", "firing", 0);
+            one["fingerprint"] = json!(format!("f{number}"));
+            one["labels"]["alertname"] = json!(format!("{number} {}", "x".repeat(1_500)));
+            one
+        })
+        .collect();
+    let ids = world.deliver(body(&storm)).await;
+    let [id] = ids.as_slice() else { panic!("{} incidents", ids.len()) };
+    let incident = world.until_ticket(id, "NeedsHuman").await;
+    assert_eq!(incident["alerts"].as_array().unwrap().len(), 1_600);
+    let why = incident["phase"]["reason"]["why"].as_str().unwrap();
+    assert!(why.starts_with("no cause found"), "{why}");
+}
+
+#[tokio::test]
 async fn an_approval_that_was_refused_does_not_stand_in_the_way_of_another() {
     let world = World::new().await;
     world.resolution.player.set(Play::Resolve { result: OutcomeResult::Proven, asks: true });

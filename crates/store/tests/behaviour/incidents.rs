@@ -34,7 +34,7 @@ pub(crate) async fn the_newest_incident_of_a_key_is_found(store: Store) {
     put(&store, &[closed(incident(1, "k")), closed(incident(2, "k")), incident(3, "l")]).await;
     let mut transaction = store.begin().await.unwrap();
     let latest = transaction.latest_incident(&"k".to_owned().into()).await.unwrap().unwrap();
-    assert_eq!(latest.id, id(2));
+    assert_eq!(latest, id(2));
 }
 
 pub(crate) async fn an_alert_leads_to_its_incident(store: Store) {
@@ -44,7 +44,7 @@ pub(crate) async fn an_alert_leads_to_its_incident(store: Store) {
     transaction.link_alert(&alert("f"), id(1)).await.unwrap();
     transaction.link_alert(&alert("f"), id(2)).await.unwrap();
     let found = transaction.incident_of_alert(&alert("f")).await.unwrap().unwrap();
-    assert_eq!(found.id, id(2));
+    assert_eq!(found, id(2));
     let mut foreign = alert("f");
     foreign.source = "grafana".into();
     assert!(transaction.incident_of_alert(&foreign).await.unwrap().is_none());
