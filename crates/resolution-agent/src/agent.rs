@@ -46,10 +46,27 @@ impl Resolver {
     }
 }
 
-/// A database that does not answer: the caller may ask again, and nothing is done meanwhile.
+/// A database that does not answer: the same task goes on once it does, as after a restart. Were the
+/// task to fail instead, what it did would neither be proven nor undone, and its target stay locked.
 pub(crate) fn stored(error: StoreError) -> AgentError {
     match error.is_transient() {
-        true => AgentError::transient(format!("the database failed: {error}")),
+        true => AgentError::Store(error.into()),
         false => AgentError::failed(format!("the database failed: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_does_not_answer_ends_no_task() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("agent.db")).await.unwrap();
+        store.close().await;
+        let error = store.lock_target("db-1", "task").await.unwrap_err();
+        assert!(matches!(stored(error), AgentError::Store(_)));
+        let exists = stored(StoreError::Exists { what: "a task".into() });
+        assert!(matches!(exists, AgentError::Failed { is_transient: false, .. }), "{exists:?}");
     }
 }

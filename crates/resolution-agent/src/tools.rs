@@ -7,12 +7,15 @@ use a2a_types::mcp::metrics::{QUERY, QueryInput, QueryOutput};
 use anyhow::Context;
 use incident::Comparison;
 use incident::verification::Reading;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rpc::mcp::client::{Client, McpError, Options};
 use service::Secret;
 use url::Url;
 
 use crate::{Config, NAME};
+
+/// Backends keep times in milliseconds.
+const ROUNDING: SignedDuration = SignedDuration::from_millis(1);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
@@ -55,13 +58,16 @@ impl Tools {
                 return Reading { evaluated_at: now, newest: None, value };
             }
         };
-        let value = if answer.samples.is_empty() {
+        // What the tool says of another time says nothing of now, and its clock ends no wait of ours.
+        let value = if answer.range.end.duration_since(now).abs() > ROUNDING {
+            Err(format!("the answer is of {}, not of {now}", answer.range.end))
+        } else if answer.samples.is_empty() {
             Err("no data".to_owned())
         } else {
             let values = answer.samples.iter().map(|sample| sample.value);
             comparison.worst(values).ok_or_else(|| "not one number".to_owned())
         };
-        Reading { evaluated_at: answer.range.end, newest: answer.newest, value }
+        Reading { evaluated_at: now, newest: answer.newest, value }
     }
 
     pub(crate) async fn change(

@@ -78,6 +78,16 @@ async fn metrics_that_vanish_after_the_act_are_no_proof() {
 }
 
 #[tokio::test]
+async fn metrics_of_another_time_are_no_proof_and_do_not_hold_up_the_end() {
+    let stuck = "2026-01-01T12:00:00Z".parse().unwrap();
+    let world = World::with(|state| state.answers_of = Some(stuck));
+    let agent = agent(&world, &[]).await;
+    let (_, outcome) = agent.resolve().await;
+    assert_eq!(outcome.result, OutcomeResult::Undone, "{}", outcome.summary);
+    assert!(outcome.summary.contains("the answer is of 2026-01-01T12:00:00Z"), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn an_undo_that_fails_closes_the_target_for_later_plans() {
     let world = World::with(|state| (state.fix_works, state.undo_fails) = (false, true));
     let agent = agent(&world, &[]).await;
@@ -253,6 +263,17 @@ async fn the_kill_switch_stops_before_the_first_step_and_between_steps() {
     assert_eq!(stopped.result, OutcomeResult::StepFailed);
     assert!(stopped.summary.contains("after 1 of 2 steps"), "{}", stopped.summary);
     assert_eq!(world.acts(), [PLAYBOOK]);
+}
+
+#[tokio::test]
+async fn the_kill_switch_stops_a_step_that_is_tried_again() {
+    let world = World::with(|state| state.is_busy = true);
+    world.state.lock().unwrap().touch = Some(world.kill_switch());
+    let agent = agent(&world, &[]).await;
+    let (_, stopped) = agent.resolve().await;
+    assert_eq!(stopped.result, OutcomeResult::StepFailed);
+    assert!(stopped.summary.contains("the kill switch is on"), "{}", stopped.summary);
+    assert_eq!(world.state.lock().unwrap().turned_away, 1, "it was not tried again");
 }
 
 #[tokio::test]

@@ -203,6 +203,9 @@ impl Resolution {
                     tries += 1;
                     tracing::info!(%error, "nothing was done, trying again");
                     resolver.process.clock().sleep(RETRY_PAUSE).await;
+                    if resolver.is_killed() {
+                        return End::Untouched { error: "the kill switch is on".into() };
+                    }
                 }
                 Err(error) => return End::Untouched { error: error.to_string() },
             }

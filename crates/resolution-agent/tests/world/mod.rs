@@ -42,6 +42,11 @@ pub(crate) struct State {
     pub(crate) healed: bool,
     /// A file made when a step is carried out.
     pub(crate) touch: Option<PathBuf>,
+    /// Metrics of a raised pool are answered for this time, whatever was asked for.
+    pub(crate) answers_of: Option<Timestamp>,
+    /// Steps are turned away, as while another change runs.
+    pub(crate) is_busy: bool,
+    pub(crate) turned_away: u32,
     /// Calls of this action are held until `World::answer`: before or after their effect.
     pub(crate) hold: Option<(&'static str, When)>,
     /// Calls that changed something, by action.
@@ -78,6 +83,9 @@ impl World {
             app_vanished: false,
             healed: false,
             touch: None,
+            answers_of: None,
+            is_busy: false,
+            turned_away: 0,
             hold: None,
             held: 0,
             acts: Vec::new(),
@@ -159,11 +167,14 @@ impl World {
     fn query(&self, input: QueryInput) -> QueryOutput {
         let time = input.time.unwrap();
         let scraped = Timestamp::from_second(time.as_second()).unwrap();
-        let value = self.state.lock().unwrap().read(&input.query);
+        let state = self.state.lock().unwrap();
+        let value = state.read(&input.query);
+        let end = state.answers_of.filter(|_| state.is_raised()).unwrap_or(time);
+        drop(state);
         let sample = |value| Sample { labels: BTreeMap::new(), time, value: Some(value) };
         QueryOutput {
             query: input.query,
-            range: TimeRange { start: time, end: time },
+            range: TimeRange { start: end, end },
             samples: value.map(sample).into_iter().collect(),
             newest: value.map(|_| scraped),
             warnings: Vec::new(),
@@ -241,10 +252,14 @@ impl World {
         {
             return Ok(Change { state: ChangeState::AlreadyDone, ..known.clone() });
         }
-        state.acts.push(action.to_owned());
         if let Some(path) = &state.touch {
             std::fs::write(path, "").unwrap();
         }
+        if state.is_busy {
+            state.turned_away += 1;
+            return Err(ToolError::Unavailable("another change is in progress".into()));
+        }
+        state.acts.push(action.to_owned());
         let before = state.pool;
         let is_undo = action == deployment::ROLLBACK;
         let failed = if is_undo { state.undo_fails } else { state.step_fails };
