@@ -142,6 +142,26 @@ async fn a_change_records_before_after_and_inverse_and_rollback_restores() {
 }
 
 #[tokio::test]
+async fn what_somebody_changed_since_is_not_undone() {
+    let world = World::new().await;
+    let first = world.change(UPDATE_CONFIG, &raise_pool("k1")).await;
+    let since = json!({"set": {"connection_pool_size": 40}, "restart": true});
+    world.change(UPDATE_CONFIG, &request(UPDATE_CONFIG, "db-1", since, "k2")).await;
+    let undo = |key| request(ROLLBACK, "db-1", json!({"change_id": first.change_id}), key);
+    let error = world.served.call::<Change>(ROLLBACK, &undo("k3")).await.unwrap_err();
+    let fault = error.fault().unwrap();
+    assert_eq!(fault.kind, FaultKind::Refused);
+    assert!(fault.message.contains("it left 20, now 40"), "{}", fault.message);
+    assert_eq!(world.admin.effective_pool(), 40, "another's change stands");
+    let back = json!({"set": {"connection_pool_size": 20}, "restart": true});
+    world.change(UPDATE_CONFIG, &request(UPDATE_CONFIG, "db-1", back, "k4")).await;
+    world.change(ROLLBACK, &undo("k5")).await;
+    assert_eq!(world.admin.effective_pool(), 2);
+    let again = world.served.call::<Change>(ROLLBACK, &undo("k6")).await;
+    assert!(again.is_err(), "what is undone is not undone again");
+}
+
+#[tokio::test]
 async fn the_same_key_is_answered_from_the_record_and_never_carried_out_twice() {
     let world = World::new().await;
     let first = world.change(UPDATE_CONFIG, &raise_pool("k")).await;
@@ -425,6 +445,29 @@ async fn a_playbook_repairs_records_and_is_undone() {
     // No run leaves its files behind; they hold the credential.
     let runs = std::fs::read_dir(world.directory.path().join("work/runs")).unwrap();
     assert_eq!(runs.count(), 0);
+}
+
+#[tokio::test]
+async fn a_playbook_does_not_undo_what_somebody_changed_since() {
+    if installed("ansible-playbook").is_none() {
+        return;
+    }
+    let world = World::new().await;
+    let parameters =
+        json!({"playbook": "raise_connection_pool", "variables": {"connection_pool_size": 20}});
+    let change =
+        world.change(RUN_PLAYBOOK, &request(RUN_PLAYBOOK, "db-1", parameters, "run")).await;
+    let since = json!({"set": {"connection_pool_size": 40}, "restart": true});
+    world.change(UPDATE_CONFIG, &request(UPDATE_CONFIG, "db-1", since, "k2")).await;
+    let undo = request(ROLLBACK, "db-1", json!({"change_id": change.change_id}), "undo");
+    let undone = world.change(ROLLBACK, &undo).await;
+    assert_eq!((undone.state, undone.inverse), (ChangeState::Failed, None));
+    let error = undone.error.unwrap();
+    assert!(
+        error.contains("connection_pool_size was changed since: it left 20, now 40"),
+        "{error}"
+    );
+    assert_eq!(world.admin.effective_pool(), 40, "another's change stands");
 }
 
 #[tokio::test]

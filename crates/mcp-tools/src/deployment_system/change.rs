@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_types::mcp::deployment::{Change, ChangeRequest, ChangeState, RunPlaybook};
+use a2a_types::mcp::deployment::{Change, ChangeRequest, ChangeState, Difference, RunPlaybook};
 use jiff::Timestamp;
 use rpc::mcp::server::ToolError;
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ struct Checked {
     /// The name asked for, `rollback` where it is one.
     name: String,
     action: Action,
+    /// Of a rollback: what its change left of the values that the action sets. `null`: not known.
+    left: Value,
     request: ChangeRequest,
     arguments_sha256: String,
 }
@@ -163,8 +165,8 @@ impl Deployer {
             let message = format!("{} has passed", request.deadline);
             return Err(ToolError::refused("deadline", message));
         }
-        let action = match parse(name, &request.parameters)? {
-            Asked::Action(action) => action,
+        let (action, left) = match parse(name, &request.parameters)? {
+            Asked::Action(action) => (action, Value::Null),
             Asked::Rollback(rollback) => {
                 self.inverse_of(&rollback.change_id, &request.target).await?
             }
@@ -189,10 +191,16 @@ impl Deployer {
             _ => {}
         }
         let name = name.to_owned();
-        Ok(Checked { target: request.target.clone(), name, action, request, arguments_sha256 })
+        let target = request.target.clone();
+        Ok(Checked { target, name, action, left, request, arguments_sha256 })
     }
 
-    async fn inverse_of(&self, change_id: &str, target: &str) -> Result<Action, ToolError> {
+    /// What undoes a change, and what the change left of the values that this sets.
+    async fn inverse_of(
+        &self,
+        change_id: &str,
+        target: &str,
+    ) -> Result<(Action, Value), ToolError> {
         let refused = |message: String| ToolError::refused("parameters.change_id", message);
         let row = self.store.change(change_id).await.map_err(|error| unavailable(&error))?;
         let row = row.ok_or_else(|| refused(format!("no change {change_id:?}")))?;
@@ -205,8 +213,29 @@ impl Deployer {
             return Err(refused(format!("{change_id} has no inverse: {reason}")));
         };
         match parse(&inverse.action, &inverse.parameters)? {
-            Asked::Action(action) => Ok(action),
+            Asked::Action(action) => {
+                let left = match (&action, row.change.request["playbook"].as_str()) {
+                    (Action::RunPlaybook(_), Some(ran)) => {
+                        self.playbooks.settings(ran, &change.after)
+                    }
+                    _ => self.target(target)?.executor.settings(&action, &change.after),
+                };
+                Ok((action, left))
+            }
             Asked::Rollback(_) => Err(refused(format!("{change_id} has a rollback as inverse"))),
+        }
+    }
+
+    /// Refuses to undo what somebody has changed since: their change would be undone with ours.
+    fn check_left(&self, checked: &Checked, now: &Value) -> Result<(), ToolError> {
+        let executor = &self.target(&checked.target)?.executor;
+        let now = executor.settings(&checked.action, now);
+        match differences(&checked.left, &now).first() {
+            None => Ok(()),
+            Some(Difference { path, before, after }) => {
+                let message = format!("{path} was changed since: it left {before}, now {after}");
+                Err(ToolError::refused("parameters.change_id", message))
+            }
         }
     }
 
@@ -258,14 +287,14 @@ impl Deployer {
             Action::RunPlaybook(run) => {
                 let id = format!("dry_{}", self.process.new_id());
                 let time = self.time_left(&checked.request);
-                let (effect, ended) =
-                    self.run_playbook(&checked.target, run, &id, true, time).await;
+                let (effect, ended) = self.run_playbook(&checked, run, &id, true, time).await;
                 let before = effect.before.unwrap_or_default();
                 let after = effect.after.unwrap_or_default();
                 (before, after, effect.output, ended.err().map(|error| error.to_string()))
             }
             action => {
                 let before = self.observe(&checked).await?;
+                self.check_left(&checked, &before)?;
                 let after = self.target(&checked.target)?.executor.expected(action, &before);
                 (before, after, String::new(), None)
             }
@@ -291,6 +320,7 @@ impl Deployer {
     /// Commits the intent. The inner error is the recorded answer of a call that was faster.
     async fn begin(&self, checked: Checked) -> Result<Result<Begun, Change>, ToolError> {
         let before = self.observe(&checked).await?;
+        self.check_left(&checked, &before)?;
         let undo = self.undo(&checked, &before);
         let started_at = self.process.now();
         let id = format!("chg_{}", self.process.new_id());
@@ -407,9 +437,7 @@ impl Deployer {
             }
         };
         match &checked.action {
-            Action::RunPlaybook(run) => {
-                self.run_playbook(&checked.target, run, id, false, time).await
-            }
+            Action::RunPlaybook(run) => self.run_playbook(checked, run, id, false, time).await,
             // The executor watches the deadline; this only bounds what it does not.
             action => match tokio::time::timeout(
                 time + Duration::from_secs(6),
@@ -429,7 +457,7 @@ impl Deployer {
 
     async fn run_playbook(
         &self,
-        target: &str,
+        checked: &Checked,
         run: &RunPlaybook,
         id: &str,
         check: bool,
@@ -437,7 +465,12 @@ impl Deployer {
     ) -> executor::Ran {
         let mut variables = run.variables.clone();
         let mut secrets = Vec::new();
-        if let Some(Executor::HttpAdmin(admin)) = self.targets.get(target).map(|t| &t.executor) {
+        if !checked.left.is_null() {
+            // The playbook finds out itself: what it reads first must be what was left.
+            variables.insert("firebreak_expected".into(), checked.left.to_string().into());
+        }
+        let target = self.targets.get(&checked.target);
+        if let Some(Executor::HttpAdmin(admin)) = target.map(|target| &target.executor) {
             variables.extend(admin.playbook_variables());
             secrets = admin.secrets();
         }

@@ -48,6 +48,8 @@ pub(super) struct Effect {
     /// Known only from the action itself.
     pub(super) before: Option<Value>,
     pub(super) after: Option<Value>,
+    /// Why it found that it must not act.
+    pub(super) refused: Option<String>,
 }
 
 /// What undoes an action, or why nothing does.
@@ -86,6 +88,14 @@ impl Executor {
         match self {
             Self::HttpAdmin(_) => http_admin::undo(target, action, before),
             Self::Process(_) => Err("a restart leaves nothing to restore".to_owned()),
+        }
+    }
+
+    /// Of an observed `state`, the values that `action` sets; `null` when they are not known.
+    pub(super) fn settings(&self, action: &Action, state: &Value) -> Value {
+        match self {
+            Self::HttpAdmin(_) => http_admin::settings(action, state),
+            Self::Process(_) => Value::Null,
         }
     }
 

@@ -160,6 +160,24 @@ impl Playbooks {
     }
 }
 
+impl Playbooks {
+    /// Of what a run recorded, the values that its inverse sets; `null` when one is not known.
+    pub(super) fn settings(&self, name: &str, recorded: &Value) -> Value {
+        let inverse = self.entries.get(name).and_then(|entry| entry.inverse.as_ref());
+        let mut settings = json!({});
+        for path in inverse.iter().flat_map(|inverse| inverse.variables.values()) {
+            let pointer = format!("/{}", path.replace('.', "/"));
+            let Some(value) = recorded.pointer(&pointer) else { return Value::Null };
+            let mut place = &mut settings;
+            for name in path.split('.') {
+                place = &mut place[name];
+            }
+            *place = value.clone();
+        }
+        settings
+    }
+}
+
 fn check_inverse(catalogue: &Catalogue, inverse: &InverseEntry) -> Result<(), String> {
     let entry = catalogue
         .playbooks

@@ -67,6 +67,10 @@ impl Ansible {
             Err(error) => (String::new(), Err(not_started(&error))),
         };
         let mut effect = Effect { output: redact(output, &run.secrets), ..read_record(&directory) };
+        let ended = match effect.refused.take() {
+            Some(message) => Err(ExecutorError::Refused { field: "target".into(), message }),
+            None => ended,
+        };
         if effect.output.len() > self.output_bytes {
             effect.output = end_of(&effect.output, self.output_bytes);
         }
@@ -226,6 +230,7 @@ pub(in crate::deployment_system) fn read_record(directory: &Path) -> Effect {
         output: String::new(),
         before: record.get("before").cloned(),
         after: record.get("after").cloned(),
+        refused: record.get("refused").and_then(Value::as_str).map(str::to_owned),
     }
 }
 

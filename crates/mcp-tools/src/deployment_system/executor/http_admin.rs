@@ -134,6 +134,7 @@ impl HttpAdmin {
                     before: answer.get("before").cloned(),
                     after: answer.get("after").cloned(),
                     output: answer.to_string(),
+                    ..Effect::default()
                 })
             }
             Action::StopJob(Job { job }) => self.job(job, "stop").await,
@@ -266,6 +267,24 @@ pub(super) fn expected(action: &Action, before: &Value) -> Value {
         Action::Cleanup | Action::RunPlaybook(_) => {}
     }
     after
+}
+
+/// What others do not change by themselves: not what is in effect or ready, which lags behind.
+pub(super) fn settings(action: &Action, state: &Value) -> Value {
+    if state.is_null() {
+        return Value::Null;
+    }
+    match action {
+        Action::UpdateConfig(UpdateConfig { set, .. }) => {
+            let of = |key: &String| (key.clone(), state["config"][key].clone());
+            json!({"config": set.keys().map(of).collect::<Map<_, _>>()})
+        }
+        Action::Scale(_) => json!({"replicas": {"desired": state["replicas"]["desired"]}}),
+        Action::StopJob(Job { job }) | Action::StartJob(Job { job }) => {
+            json!({"jobs": {job: state["jobs"][job]}})
+        }
+        Action::RestartService | Action::Cleanup | Action::RunPlaybook(_) => Value::Null,
+    }
 }
 
 pub(super) fn undo(target: &str, action: &Action, before: &Value) -> Undo {
