@@ -181,7 +181,7 @@ mod tests {
     fn the_shipped_policy_and_runbooks_fit_one_another() {
         let runbooks = Runbooks::load(&deployed("runbooks")).unwrap();
         let policy: Policy = service::read_yaml(&deployed("policy.yaml")).unwrap();
-        crate::check_names(&policy, &runbooks).unwrap();
+        crate::policy::check(&policy, &runbooks).unwrap();
         assert_eq!(policy.mode, incident::Mode::Observe, "a new runbook starts in observe");
         for runbook in runbooks.iter() {
             assert_eq!(policy.mode_of(&runbook.id), incident::Mode::Auto, "{}", runbook.id);
@@ -200,7 +200,7 @@ mod tests {
                 .to_string();
         assert!(error.contains("policy.yaml:2") && error.contains("confidence_flor"), "{error}");
         let misnamed: Policy = service::parse_yaml("runbooks: {raise-pol: auto}", "p").unwrap();
-        let error = crate::check_names(&misnamed, &Runbooks::default()).unwrap_err().to_string();
+        let error = crate::policy::check(&misnamed, &Runbooks::default()).unwrap_err().to_string();
         assert!(error.contains("runbooks.raise-pol"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod help;
 mod journal;
 mod planner;
+mod policy;
 mod request;
 mod resolution;
 mod runbook;
@@ -36,7 +37,7 @@ pub const NAME: &str = "resolution-agent";
 pub async fn start(config: Config, process: service::Process) -> anyhow::Result<service::Running> {
     let runbooks = Runbooks::load(&config.runbooks)?;
     let policy: Policy = service::read_yaml(&config.policy)?;
-    check_names(&policy, &runbooks).with_context(|| config.policy.display().to_string())?;
+    policy::check(&policy, &runbooks).with_context(|| config.policy.display().to_string())?;
     let store = store::Store::open(&config.database).await?;
     let tools = Tools::new(&config)?;
     let card = card::card(&config.address()?);
@@ -58,15 +59,4 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
         tracing::info!(tasks = resumed, "resumed");
     }
     Ok(service::Running { address })
-}
-
-/// A policy that names a runbook nobody wrote is a typing error that would leave the real one off.
-fn check_names(policy: &Policy, runbooks: &Runbooks) -> anyhow::Result<()> {
-    for id in policy.runbooks.keys() {
-        anyhow::ensure!(
-            runbooks.get(id).is_some(),
-            "field `runbooks.{id}`: there is no such runbook"
-        );
-    }
-    Ok(())
 }
