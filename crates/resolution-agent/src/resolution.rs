@@ -118,6 +118,11 @@ impl Resolution {
             Err(why) if rows.is_empty() => return self.refuse(&plan, "lock", why).await,
             Err(why) => return self.give_up(&plan, &rows, why).await,
         };
+        if rows.is_empty()
+            && let Some(why) = self.acted_since(&plan).await?
+        {
+            return self.refuse(&plan, "lock", why).await;
+        }
         let acted = self.act(&plan, &rows, token).await?;
         let account = Account {
             steps: acted.taken.iter().map(|taken| taken.report.clone()).collect(),
@@ -149,6 +154,20 @@ impl Resolution {
             }
             None => self.prove(&plan, acted.taken, &rows, token, account).await,
         }
+    }
+
+    /// The gates looked at a target that was not locked yet: whatever has been done to it since they
+    /// asked, they do not know of.
+    async fn acted_since(&self, plan: &Plan) -> Result<Option<String>, AgentError> {
+        let Some(looked_at) = plan.baseline.iter().map(|baseline| baseline.at).min() else {
+            return Ok(None);
+        };
+        let rows = self.resolver.store.attempts_since(looked_at).await.map_err(stored)?;
+        let other = rows.into_iter().find(|row| row.attempt.target == plan.target);
+        Ok(other.map(|row| {
+            let task = row.attempt.task_id;
+            format!("task {task} worked on {} while this was planned", plan.target)
+        }))
     }
 
     async fn prove(

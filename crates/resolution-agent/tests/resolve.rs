@@ -277,6 +277,23 @@ async fn the_kill_switch_stops_a_step_that_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_was_planned_before_another_tasks_act_is_not_done_after_it() {
+    let world = World::with(|state| state.hold = Some(("status", When::BeforeEffect)));
+    let agent = agent(&world, &[]).await;
+    // Its gates wait for a slow neighbour, and know nothing of what happens meanwhile.
+    let slow = agent.send(request()).await;
+    agent.until(&slow.id, |_| world.is_holding()).await;
+    world.state.lock().unwrap().hold = None;
+    let (_, outcome_of_other) = agent.resolve().await;
+    assert_eq!(outcome_of_other.result, OutcomeResult::Proven, "{}", outcome_of_other.summary);
+    world.answer.notify_waiters();
+    let outcome = outcome(&agent.settled(&slow.id).await);
+    assert_eq!(outcome.result, OutcomeResult::Refused, "{}", outcome.summary);
+    assert!(outcome.summary.contains("while this was planned"), "{}", outcome.summary);
+    assert_eq!(world.acts(), [PLAYBOOK], "one effect");
+}
+
+#[tokio::test]
 async fn a_cancelled_task_finishes_the_step_in_flight_verifies_it_and_begins_no_other() {
     let world = World::with(|state| state.hold = Some((PLAYBOOK, When::AfterEffect)));
     let agent = agent_of_two_steps(&world).await;

@@ -194,7 +194,10 @@ impl World {
         let status = definition(&deployment::TOOLS, deployment::STATUS);
         tools.push(Tool::new(status, move |input: StatusInput, _| {
             let world = world.clone();
-            async move { Ok(world.status(input)) }
+            async move {
+                world.wait(deployment::STATUS, When::BeforeEffect).await;
+                Ok(world.status(input))
+            }
         }));
         tools
     }
