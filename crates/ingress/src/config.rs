@@ -144,10 +144,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_names_the_agents() {
+    fn the_environment_names_agents_and_services_outside() {
         let env = Env::fixed([("DIAGNOSTIC_AGENT_URL", "http://diagnostic-agent:5010")]);
         let config: Config = service::load_config(None, &env).unwrap();
         assert_eq!(config.agents.diagnostic.as_str(), "http://diagnostic-agent:5010/");
+        let outside = [
+            ("ALERTMANAGER_URL", "https://am.example:9093"),
+            ("ALERTMANAGER_TOKEN_FILE", "/run/secrets/am"),
+            ("PROMETHEUS_URL", "https://prom.example"),
+            ("GRAFANA_URL", "https://grafana.example"),
+        ];
+        let config: Config = service::load_config(None, &Env::fixed(outside)).unwrap();
+        let urls = [config.alertmanager_url, config.prometheus_url, config.grafana_url];
+        let urls = urls.map(|url| url.unwrap().to_string());
+        assert_eq!(
+            urls,
+            ["https://am.example:9093/", "https://prom.example/", "https://grafana.example/"]
+        );
+        assert_eq!(config.alertmanager_token_file.unwrap(), PathBuf::from("/run/secrets/am"));
         let env = Env::fixed([("DIAGNOSTIC_AGENT_URL", "nowhere")]);
         assert!(service::load_config::<Config>(None, &env).is_err());
     }

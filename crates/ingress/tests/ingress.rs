@@ -7,6 +7,7 @@ mod ingress {
     mod bad_input;
     mod payloads;
     mod peers;
+    mod reconcile;
     mod restart;
     mod sample;
     mod workflow;
