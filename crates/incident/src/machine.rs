@@ -165,6 +165,8 @@ impl Step<'_> {
                 self.hand_over(&format!("{agent} failed: {why}"));
             }
             (phase, Event::AgentFailed { agent, why }) if phase.is_resolving() => {
+                // Its answer cannot be used; what it was told to do may go on all the same.
+                self.effects.push(Effect::CancelResolution);
                 self.hand_over(&format!("{agent} failed: {why}"));
             }
             (Phase::Planned, Event::PlanReady(plan)) => self.incident.plan = Some(plan),

@@ -370,6 +370,8 @@ fn an_agent_that_fails_for_good_needs_a_human() {
     for path in [Path::diagnosing(), Path::planned(), Path::remediating()] {
         assert_eq!(path.then(3, [failed()]).why(), "an agent failed: broken");
     }
+    let left = Path::remediating().then(3, [failed()]);
+    assert!(left.asks_for(&Effect::CancelResolution), "what it still does is not wanted any more");
     Path::resolved_by_proof().refuses(failed());
     Path::closed().refuses(failed());
 }
