@@ -26,8 +26,6 @@ pub(crate) enum ApiError {
     Bad(#[from] BadField),
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("the content type must be application/json")]
-    NotJson,
     #[error("{0} not found")]
     NotFound(String),
     #[error("{0}")]
@@ -48,7 +46,6 @@ impl ApiError {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Overloaded(_) | Self::TooSlow | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -47,23 +47,12 @@ pub(crate) fn routes(api: Api) -> Router {
         .with_state(api)
 }
 
-/// What people decide. A web page of another origin can send no JSON without being asked first, so
-/// it cannot decide for the person whose browser shows it.
+/// What people decide; no other site's page can send it.
 fn decision_routes() -> Router<Api> {
     Router::new()
         .route("/api/v1/incidents/{id}/close", post(close))
         .route("/api/v1/incidents/{id}/approval", post(approve))
-        .layer(middleware::from_fn(require_json))
-}
-
-async fn require_json(request: Request, next: Next) -> Response {
-    let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
-    let kind = kinds.next().and_then(|value| value.to_str().ok()?.split(';').next());
-    let is_json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    if !is_json || kinds.next().is_some() {
-        return ApiError::NotJson.into_response();
-    }
-    next.run(request).await
+        .layer(middleware::from_fn(service::require_json))
 }
 
 /// What the console shows too.

@@ -7,6 +7,7 @@ mod config;
 mod health;
 mod http;
 mod ids;
+mod json_only;
 mod metrics;
 mod process;
 mod run;
@@ -19,6 +20,7 @@ pub use config::{ConfigError, Configuration, Env, load_config, parse_yaml, read_
 pub use health::Health;
 pub use http::{ServeError, serve};
 pub use ids::Ids;
+pub use json_only::require_json;
 pub use metrics::Metrics;
 pub use process::{Process, ShutdownError};
 pub use run::{Running, run};

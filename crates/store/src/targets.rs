@@ -95,6 +95,20 @@ impl Store {
         Ok(row.and_then(|row| row.get("quarantine")))
     }
 
+    /// Quarantined targets with the reason, by name.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub async fn quarantined_targets(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT target, quarantine FROM target_lock WHERE quarantine IS NOT NULL \
+             ORDER BY target",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.iter().map(|row| (row.get("target"), row.get("quarantine"))).collect())
+    }
+
     /// Releases a quarantined target, by a person's word.
     ///
     /// # Errors

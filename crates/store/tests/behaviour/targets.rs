@@ -52,7 +52,11 @@ pub(crate) async fn a_quarantined_target_takes_no_holder_until_released(store: S
     let reason = store.quarantine_of("db-1").await.unwrap();
     assert_eq!(reason.as_deref(), Some("its executor was lost"));
     assert_eq!(store.quarantine_of("app-1").await.unwrap(), None);
+    let waiting = store.quarantined_targets().await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].0, "db-1");
     store.release_target("db-1").await.unwrap();
+    assert_eq!(store.quarantined_targets().await.unwrap(), []);
     assert_eq!(store.quarantine_of("db-1").await.unwrap(), None);
     assert_eq!(store.lock_target("db-1", "t-2").await.unwrap(), held(2));
 }
