@@ -16,8 +16,14 @@ use crate::shipped;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What the environment may say here: services outside this process. The rest comes from flags.
-const OUTSIDE: &[&str] =
-    &["JIRA_URL", "JIRA_PROJECT", "JIRA_USER", "JIRA_TOKEN_FILE", "PROMETHEUS_TOKEN_FILE"];
+const OUTSIDE: &[&str] = &[
+    "JIRA_URL",
+    "JIRA_PROJECT",
+    "JIRA_USER",
+    "JIRA_TOKEN_FILE",
+    "PROMETHEUS_TOKEN_FILE",
+    "ALERTMANAGER_TOKEN_FILE",
+];
 
 pub(crate) async fn up(arguments: Up) -> anyhow::Result<()> {
     let _telemetry = init_telemetry("firebreak", LogFormat::Text)?;
