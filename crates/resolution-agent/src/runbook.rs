@@ -131,7 +131,7 @@ pub enum RunbookError {
 pub struct Runbooks(BTreeMap<String, Runbook>);
 
 impl Runbooks {
-    /// Reads every `.yaml` file of a directory.
+    /// Reads every `.yaml` and `.yml` file of a directory.
     ///
     /// # Errors
     /// The first file that cannot be used, with line and field; two runbooks with one id; no file.
@@ -141,7 +141,7 @@ impl Runbooks {
             std::fs::read_dir(directory).map_err(unreadable)?.collect();
         let mut paths: Vec<PathBuf> =
             entries.map_err(unreadable)?.into_iter().map(|entry| entry.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        paths.retain(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"));
         paths.sort();
         let mut runbooks = BTreeMap::new();
         for path in &paths {
@@ -155,7 +155,7 @@ impl Runbooks {
             }
         }
         if runbooks.is_empty() {
-            let source = std::io::Error::other("no .yaml file in it");
+            let source = std::io::Error::other("no .yaml or .yml file in it");
             return Err(unreadable(source));
         }
         Ok(Self(runbooks))

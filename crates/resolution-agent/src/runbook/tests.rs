@@ -91,9 +91,9 @@ fn errors_name_file_line_and_field() {
 fn two_files_with_one_id_and_an_empty_directory_are_errors() {
     let directory = tempfile::tempdir().unwrap();
     assert!(Runbooks::load(directory.path()).is_err());
-    for name in ["a.yaml", "b.yaml"] {
+    for name in ["a.yaml", "b.yml"] {
         std::fs::write(directory.path().join(name), GOOD).unwrap();
     }
     let error = Runbooks::load(directory.path()).unwrap_err().to_string();
-    assert!(error.contains("b.yaml") && error.contains("restart-it"), "{error}");
+    assert!(error.contains("b.yml") && error.contains("restart-it"), "{error}");
 }
