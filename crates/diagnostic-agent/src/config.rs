@@ -100,6 +100,10 @@ impl ToolSettings {
 }
 
 impl Configuration for Config {
+    fn check_files(&self) -> anyhow::Result<()> {
+        Ok(RuleBook::load(&self.rules).map(drop)?)
+    }
+
     /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `DIAGNOSTIC_RULES`, `LOG_ANALYZER_URL`,
     /// `LOG_ANALYZER_TOKEN_FILE`, `SYSTEM_MONITOR_URL`, `SYSTEM_MONITOR_TOKEN_FILE` and
     /// `SCRAPE_INTERVAL_MS`.

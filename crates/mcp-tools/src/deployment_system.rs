@@ -91,6 +91,19 @@ impl Configuration for Config {
         }
         self.access.validate()
     }
+
+    fn check_files(&self) -> anyhow::Result<()> {
+        read_files(self).map(drop)
+    }
+}
+
+/// Reads the inventory and the playbooks, which must fit one another.
+fn read_files(config: &Config) -> anyhow::Result<(Inventory, playbook::Playbooks)> {
+    let mut inventory = Inventory::read(&config.inventory)?;
+    inventory.redirect(&config.target_urls)?;
+    let playbooks = playbook::Playbooks::read(config)?;
+    inventory.check_playbooks(&config.inventory, &playbooks)?;
+    Ok((inventory, playbooks))
 }
 
 /// Reads `name=url` pairs with commas between them.
@@ -118,10 +131,7 @@ fn parse_target_urls(pairs: &str) -> Result<BTreeMap<String, Url>, ConfigError> 
 /// The listener's address is taken, or inventory, playbooks, database or a token cannot be used.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let access = config.access.read()?;
-    let mut inventory = Inventory::read(&config.inventory)?;
-    inventory.redirect(&config.target_urls)?;
-    let playbooks = playbook::Playbooks::read(&config)?;
-    inventory.check_playbooks(&config.inventory, &playbooks)?;
+    let (inventory, playbooks) = read_files(&config)?;
     create_private(&config.work_directory)?;
     let runs = config.work_directory.join("runs");
     create_private(&runs)?;

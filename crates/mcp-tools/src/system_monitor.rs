@@ -77,6 +77,10 @@ impl Configuration for Config {
         }
         self.access.validate()
     }
+
+    fn check_files(&self) -> anyhow::Result<()> {
+        Ok(Catalogue::read(&self.catalogue).map(drop)?)
+    }
 }
 
 /// Serves the tools until shutdown.

@@ -103,6 +103,10 @@ impl Configuration for Config {
         }
         Ok(())
     }
+
+    fn check_files(&self) -> anyhow::Result<()> {
+        crate::read_files(self).map(drop)
+    }
 }
 
 impl Config {
@@ -190,6 +194,21 @@ mod tests {
                 assert!(allowed, "{}", step.action);
             }
         }
+    }
+
+    #[test]
+    fn a_check_of_the_configuration_reads_the_policy_and_the_runbooks() {
+        let directory = tempfile::tempdir().unwrap();
+        let policy = directory.path().join("policy.yaml");
+        let runbooks = deployed("runbooks");
+        let config = Config { policy: policy.clone(), runbooks, ..Config::default() };
+        std::fs::write(&policy, "mode: observe\n").unwrap();
+        config.check_files().unwrap();
+        std::fs::write(&policy, "mode: observe\nkil_switch: x\n").unwrap();
+        let error = format!("{:#}", config.check_files().unwrap_err());
+        assert!(error.contains("policy.yaml:2") && error.contains("kil_switch"), "{error}");
+        let config = Config { runbooks: directory.path().join("none"), ..config };
+        assert!(config.check_files().is_err());
     }
 
     #[test]

@@ -35,9 +35,7 @@ pub const NAME: &str = "resolution-agent";
 /// # Errors
 /// A runbook, the policy, the database or the listener cannot be used.
 pub async fn start(config: Config, process: service::Process) -> anyhow::Result<service::Running> {
-    let runbooks = Runbooks::load(&config.runbooks)?;
-    let policy: Policy = service::read_yaml(&config.policy)?;
-    policy::check(&policy, &runbooks).with_context(|| config.policy.display().to_string())?;
+    let (policy, runbooks) = read_files(&config)?;
     let store = store::Store::open(&config.database).await?;
     let tools = Tools::new(&config)?;
     let card = card::card(&config.address()?);
@@ -59,4 +57,12 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
         tracing::info!(tasks = resumed, "resumed");
     }
     Ok(service::Running { address })
+}
+
+/// Reads the policy and the runbooks, which must fit one another.
+fn read_files(config: &Config) -> anyhow::Result<(Policy, Runbooks)> {
+    let runbooks = Runbooks::load(&config.runbooks)?;
+    let policy: Policy = service::read_yaml(&config.policy)?;
+    policy::check(&policy, &runbooks).with_context(|| config.policy.display().to_string())?;
+    Ok((policy, runbooks))
 }

@@ -22,6 +22,14 @@ pub trait Configuration: DeserializeOwned + Default + Send + 'static {
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }
+
+    /// Reads and checks the files that the settings name, as the start does.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, with what is wrong in it.
+    fn check_files(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

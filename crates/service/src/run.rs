@@ -29,7 +29,7 @@ struct Args {
     /// Configuration file (YAML); without one the defaults are used
     #[arg(long, env = "FIREBREAK_CONFIG")]
     config: Option<PathBuf>,
-    /// Read and check the configuration, then exit
+    /// Read and check the configuration and the files it names, then exit
     #[arg(long)]
     check_config: bool,
     /// Ask the running program at this address whether it is ready, then exit (for container health checks)
@@ -69,6 +69,7 @@ where
     }
     let config: C = load_config(args.config.as_deref(), &Env::process())?;
     if args.check_config {
+        config.check_files()?;
         println!("{name}: configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }
