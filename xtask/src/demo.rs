@@ -66,6 +66,16 @@ impl Profile {
     }
 }
 
+/// Without the fault-simulator there is no fault, and without ingress nobody to ask how it goes.
+const CAN_BE_LEFT_OUT: [&str; 6] = [
+    "log-analyzer",
+    "system-monitor",
+    "deployment-system",
+    "diagnostic-agent",
+    "resolution-agent",
+    "ticketing-agent",
+];
+
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// The fault to trigger
@@ -78,7 +88,7 @@ pub(crate) struct Args {
     #[arg(long)]
     keep: bool,
     /// Leave a program out and show that the fault then stays, such as resolution-agent
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_name = "PROGRAM", value_parser = CAN_BE_LEFT_OUT)]
     without: Option<String>,
     /// How long the fault is watched with `--without`, in seconds from the first alert
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
@@ -174,7 +184,7 @@ fn watch(root: &Path, args: &Args, world: &mut World) -> anyhow::Result<()> {
     let incident = follow.subject().context("no incident was opened")?;
     check_fault(ports, fault)?;
     let (timeline, others) = (follow.timeline(), follow.others());
-    show::ticket(incident);
+    show::ticket(incident, args.keep);
     if others > 0 {
         println!("          {others} other incident(s) were opened besides");
     }

@@ -18,10 +18,12 @@ pub(super) fn entry(triggered_at: Timestamp, entry: &TimelineEntry) {
     }
 }
 
-/// Prints the ticket as it is now.
-pub(super) fn ticket(incident: &Incident) {
+/// Prints the ticket as it is now, with its place where that outlives the demo.
+pub(super) fn ticket(incident: &Incident, is_kept: bool) {
     if let Some(ticket) = &incident.ticket {
-        println!("          ticket {} is {} ({})", ticket.key, ticket.status, clean(&ticket.url));
+        let url = clean(&ticket.url);
+        let place = if is_kept { &url } else { "`--keep` keeps it to be read" };
+        println!("          ticket {} is {} ({place})", ticket.key, ticket.status);
     }
 }
 
