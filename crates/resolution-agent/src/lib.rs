@@ -14,6 +14,7 @@ mod runbook;
 mod situation;
 mod tools;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -35,7 +36,9 @@ pub const NAME: &str = "resolution-agent";
 /// # Errors
 /// A runbook, the policy, the database or the listener cannot be used.
 pub async fn start(config: Config, process: service::Process) -> anyhow::Result<service::Running> {
-    let (policy, runbooks) = read_files(&config)?;
+    let (mut policy, runbooks) = read_files(&config)?;
+    policy.kill_switch = place_of_kill_switch(&policy)?;
+    tracing::info!(kill_switch = %policy.kill_switch.display(), "this file would stop all changes");
     let store = store::Store::open(&config.database).await?;
     let tools = Tools::new(&config)?;
     let card = card::card(&config.address()?);
@@ -65,4 +68,12 @@ fn read_files(config: &Config) -> anyhow::Result<(Policy, Runbooks)> {
     let policy: Policy = service::read_yaml(&config.policy)?;
     policy::check(&policy, &runbooks).with_context(|| config.policy.display().to_string())?;
     Ok((policy, runbooks))
+}
+
+/// Where the kill switch is, in full, with the directory made: whoever needs it has no time to look.
+fn place_of_kill_switch(policy: &Policy) -> anyhow::Result<PathBuf> {
+    let place = std::path::absolute(&policy.kill_switch).context("field `kill_switch`")?;
+    let directory = place.parent().unwrap_or(&place);
+    std::fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+    Ok(place)
 }

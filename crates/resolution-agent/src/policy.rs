@@ -38,6 +38,8 @@ pub(crate) fn check(policy: &Policy, runbooks: &Runbooks) -> anyhow::Result<()> 
             anyhow::bail!("field `scope[{index}].{field}`: there is no {name:?}");
         }
     }
+    let has_switch = !policy.kill_switch.as_os_str().is_empty();
+    anyhow::ensure!(has_switch, "field `kill_switch`: must name a file");
     let percent = policy.min_healthy_percent;
     anyhow::ensure!(percent <= 100, "field `min_healthy_percent`: {percent} is above 100");
     Ok(())
@@ -82,6 +84,7 @@ min_healthy_percent: 100
     fn a_name_that_nothing_bears_stops_the_start() {
         assert_eq!(checked(GOOD), Ok(()));
         for (from, to, error) in [
+            ("env", "kill_switch: ''\nenv", "field `kill_switch`: must name a file"),
             (
                 "[db-9]\nmin",
                 "[db-09]\nmin",

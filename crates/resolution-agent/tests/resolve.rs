@@ -266,6 +266,22 @@ async fn the_kill_switch_stops_before_the_first_step_and_between_steps() {
 }
 
 #[tokio::test]
+async fn the_kill_switch_can_be_made_where_the_agent_says_it_is() {
+    let world = World::new();
+    let config = world.config(&[]).await;
+    let (known, switch) = (world.kill_switch(), world.directory.path().join("not/there/yet"));
+    let policy = std::fs::read_to_string(&config.policy).unwrap();
+    let policy = policy.replace(known.to_str().unwrap(), switch.to_str().unwrap());
+    std::fs::write(&config.policy, policy).unwrap();
+    let agent = Agent::start(&world, config).await;
+    std::fs::write(&switch, "").unwrap();
+    let (_, stopped) = agent.resolve().await;
+    assert_eq!(stopped.result, OutcomeResult::Refused);
+    assert!(stopped.summary.contains(switch.to_str().unwrap()), "{}", stopped.summary);
+    assert_eq!(world.acts(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn the_kill_switch_stops_a_step_that_is_tried_again() {
     let world = World::with(|state| state.is_busy = true);
     world.state.lock().unwrap().touch = Some(world.kill_switch());
