@@ -37,7 +37,11 @@ pub(crate) async fn up(arguments: Up) -> anyhow::Result<()> {
         _ = terminate.recv() => Ok(()),
     };
     if started.is_ok() && fleet.is_started {
-        println!("ready");
+        println!(
+            "ready: console http://{}, webhooks to http://{}/webhooks/alertmanager",
+            fleet.address(5001),
+            fleet.address(5000)
+        );
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
