@@ -206,7 +206,8 @@ impl Verifier {
             return Err("the value is not a number".into());
         }
         let newest = reading.newest.ok_or("the age of the data cannot be told")?;
-        if newest <= self.act_end || reading.evaluated_at - self.lookback <= self.act_end {
+        let oldest = reading.evaluated_at.checked_sub(self.lookback).unwrap_or(Timestamp::MIN);
+        if newest <= self.act_end || oldest <= self.act_end {
             return Err("no sample newer than the act yet".into());
         }
         let age = reading.evaluated_at.duration_since(newest);

@@ -57,6 +57,12 @@ fn samples_that_pass_across_the_whole_hold_time_are_proof() {
 }
 
 #[test]
+fn a_query_that_looks_back_beyond_time_proves_nothing_and_does_not_panic() {
+    let verifier = after(verifier("rate(a[9000000w])"), &[(5.0, Some(5.0), 0.5)]);
+    assert!(is_pending(&verifier));
+}
+
+#[test]
 fn one_sample_asked_for_again_and_again_proves_nothing() {
     let rows: Vec<Row> = (4..16).map(|i| (f64::from(i) * 0.25, Some(1.0), 0.0)).collect();
     assert!(is_pending(&after(verifier("gauge"), &rows)));

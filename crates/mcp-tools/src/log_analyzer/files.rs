@@ -57,6 +57,7 @@ pub(super) fn read_tail(
     bound: u64,
     until: Instant,
 ) -> io::Result<Tail> {
+    let begin = start.checked_sub(DISORDER).unwrap_or(Timestamp::MIN);
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut left = bound;
     let mut seen = Vec::new();
@@ -89,7 +90,7 @@ pub(super) fn read_tail(
             file.seek(SeekFrom::Start(end))?;
             let mut block = Vec::new();
             (&mut file).take(length).read_to_end(&mut block)?;
-            let is_far_enough = first_time(&block).is_some_and(|time| time < start - DISORDER);
+            let is_far_enough = first_time(&block).is_some_and(|time| time < begin);
             blocks.push(block);
             if is_far_enough {
                 break 'files;
@@ -167,6 +168,15 @@ mod tests {
         let tail = read_tail(&[path], Timestamp::UNIX_EPOCH, 10_000, soon()).unwrap();
         assert!(tail.text.len() < 10_000 && tail.text.ends_with(b"tick 99999\n"));
         assert!(tail.text.starts_with(b"2023-") && tail.truncated.is_some());
+    }
+
+    #[test]
+    fn the_beginning_of_time_is_a_beginning_like_any_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        write(&path, 0..3);
+        let tail = read_tail(&[path], Timestamp::MIN, 1 << 20, soon()).unwrap();
+        assert!(tail.text.ends_with(b"tick 2\n"));
     }
 
     #[test]
