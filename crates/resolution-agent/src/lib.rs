@@ -12,6 +12,7 @@ mod request;
 mod resolution;
 mod runbook;
 mod situation;
+mod targets;
 mod tools;
 
 use std::path::PathBuf;
@@ -51,10 +52,12 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
     let tasks = store.task_store();
     let setting = "`listen` in the configuration file";
     let listen = config.listen.clone();
+    let targets = targets::routes(store.clone());
     let resolver = Resolver { config, policy, runbooks, store, tools, process: process.clone() };
     let options = rpc::a2a::ServerOptions::default();
     let server = rpc::a2a::Server::new(&card, Arc::new(resolver), tasks, &host, options);
-    let address = service::serve(&process, &listen, setting, server.router()).await?;
+    let address =
+        service::serve(&process, &listen, setting, server.router().merge(targets)).await?;
     let resumed = server.resume().await?;
     if resumed > 0 {
         tracing::info!(tasks = resumed, "resumed");

@@ -101,6 +101,32 @@ async fn an_undo_that_fails_closes_the_target_for_later_plans() {
 }
 
 #[tokio::test]
+async fn a_person_gives_a_quarantined_target_back() {
+    let world = World::with(|state| (state.fix_works, state.undo_fails) = (false, true));
+    let agent = agent(&world, &[]).await;
+    assert_eq!(agent.resolve().await.1.result, OutcomeResult::UndoFailed);
+    let http = reqwest::Client::new();
+    let list = format!("{}/api/v1/quarantine", agent.address);
+    let waiting = async || -> serde_json::Value {
+        http.get(&list).send().await.unwrap().json().await.unwrap()
+    };
+    assert_eq!(waiting().await[0]["target"], TARGET);
+    let release = async |target: &str, by: &str| {
+        let url = format!("{list}/{target}/release");
+        let answer = http.post(url).json(&json!({ "by": by })).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    assert_eq!(release("another", "ana").await, 404);
+    assert_eq!(release(TARGET, " ").await, 400);
+    let forged = http.post(format!("{list}/{TARGET}/release")).body("{\"by\": \"ana\"}");
+    assert_eq!(forged.send().await.unwrap().status().as_u16(), 415);
+    assert_eq!(release(TARGET, "ana").await, 204);
+    assert_eq!(waiting().await, json!([]));
+    let (_, next) = agent.resolve().await;
+    assert!(!next.summary.contains("quarantine"), "{}", next.summary);
+}
+
+#[tokio::test]
 async fn a_step_that_fails_without_a_change_is_reported_and_not_undone() {
     let world = World::with(|state| state.step_fails = true);
     let agent = agent(&world, &[]).await;

@@ -358,16 +358,18 @@ pub(crate) struct Agent {
     pub(crate) client: Client,
     pub(crate) process: Process,
     clock: ManualClock,
+    pub(crate) address: String,
 }
 
 impl Agent {
     pub(crate) async fn start(world: &World, config: Config) -> Self {
         let process =
             Process::with("resolution-agent", Clock::Manual(world.clock.clone()), Ids::default());
-        let base = format!("http://{}", config.listen).parse().unwrap();
+        let address = format!("http://{}", config.listen);
+        let base = address.parse().unwrap();
         resolution_agent::start(config, process.clone()).await.unwrap();
         let client = Client::new(base, ClientOptions::default()).unwrap();
-        Self { client, process, clock: world.clock.clone() }
+        Self { client, process, clock: world.clock.clone(), address }
     }
 
     pub(crate) async fn send(&self, parts: Vec<Part>) -> Task {
