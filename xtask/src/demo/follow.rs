@@ -57,11 +57,11 @@ impl Follow {
         id.and_then(|id| self.timelines.get(&id)).cloned().unwrap_or_default()
     }
 
-    /// Whether the ticket was brought up to date after the incident came to its end.
+    /// Whether the ticket was brought up to date after the incident was handed over. A closed one
+    /// may have said Done since the proof: then nothing is left to be told.
     pub(super) fn is_ticket_told(&self) -> bool {
         let timeline = self.timeline();
-        let is_end = |kind: &EntryKind| matches!(kind, EntryKind::HandedOver | EntryKind::Closed);
-        let end = timeline.iter().rposition(|entry| is_end(&entry.kind));
+        let end = timeline.iter().rposition(|entry| entry.kind == EntryKind::HandedOver);
         let told = timeline.iter().rposition(|entry| entry.kind == EntryKind::TicketSynced);
         told > end
     }
@@ -123,6 +123,8 @@ mod tests {
         assert!(!following(&early).is_ticket_told());
         let late = [EntryKind::TicketSynced, EntryKind::HandedOver, EntryKind::TicketSynced];
         assert!(following(&late).is_ticket_told());
+        let closed = [EntryKind::TicketSynced, EntryKind::Closed];
+        assert!(following(&closed).is_ticket_told(), "Done already when it was proven");
     }
 
     #[test]
