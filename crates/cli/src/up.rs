@@ -15,6 +15,10 @@ use crate::shipped;
 /// How long shutdown waits for each program's work in hand.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// What only resolution-agent and deployment-system of this process know: nothing else on the
+/// machine that cannot read this file may change a target.
+const DEPLOYMENT_TOKEN: &str = "deployment-token";
+
 /// What the environment may say here: services outside this process. The rest comes from flags.
 const OUTSIDE: &[&str] = &[
     "JIRA_URL",
@@ -122,6 +126,7 @@ impl<'a> Fleet<'a> {
         resolution.system_monitor_url = self.mcp_url(5120)?;
         resolution.deployment_system_url = self.mcp_url(5130)?;
         resolution.scrape_interval_seconds = self.arguments.scrape_interval;
+        resolution.deployment_token_file.get_or_insert_with(|| self.data(DEPLOYMENT_TOKEN));
         self.program(Program::ResolutionAgent, resolution, resolution_agent::start).await?;
 
         let mut ticketing: ticketing_agent::Config = self.config("ticketing-agent.yaml")?;
@@ -155,6 +160,11 @@ impl<'a> Fleet<'a> {
         config.ansible_directory = self.ansible_dir.clone();
         config.database = self.data("deployment-system.db");
         config.work_directory = self.data("deployment-system");
+        if config.access.token_files.is_empty() {
+            let token = self.data(DEPLOYMENT_TOKEN);
+            write_token(&token).with_context(|| format!("write {}", token.display()))?;
+            config.access.token_files.push(token);
+        }
         if self.arguments.port_offset != 0 {
             for (target, port) in
                 [("db-server-01", 8000), ("app-server-01", 8001), ("api-gateway-01", 8002)]
@@ -224,6 +234,22 @@ impl<'a> Fleet<'a> {
     fn port(&self, port: u16) -> u16 {
         port.saturating_add(self.arguments.port_offset)
     }
+}
+
+/// Writes a fresh token that only this user may read.
+fn write_token(path: &Path) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut random = [0u8; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    // A file that is there already would keep its mode.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")
 }
 
 fn name_of(program: Program) -> &'static str {

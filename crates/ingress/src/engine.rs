@@ -77,8 +77,9 @@ impl Engine {
         }
         let key = correlate(alert, &self.config.correlation);
         let latest = transaction.latest_incident(&key).await?;
-        if let Some(latest) = self.taker(transaction, touched, latest, alert, now).await? {
-            return self.report(transaction, touched, latest, alert, now).await;
+        let open = transaction.open_incident(&key).await?;
+        if let Some(taker) = self.taker(transaction, touched, open.or(latest), alert, now).await? {
+            return self.report(transaction, touched, taker, alert, now).await;
         }
         let mut incident = self.open(alert, now);
         incident.follows = latest;
@@ -107,12 +108,31 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<Incident>, StoreError> {
         let Some(id) = id else { return Ok(None) };
-        if let Some(incident) = touched.get(&id) {
-            let is_taker = !starts_new_incident(incident, alert, now, self.limits());
-            return Ok(if is_taker { touched.remove(&id) } else { None });
+        let (incident, was_touched) = match touched.remove(&id) {
+            Some(incident) => (incident, true),
+            None => match transaction.incident(id).await? {
+                Some(incident) => (incident, false),
+                None => return Ok(None),
+            },
+        };
+        let is_taker = match fate(&incident, alert, now, self.limits()) {
+            Fate::Takes => true,
+            Fate::Refuses => false,
+            // Two incidents of one target are never open at a time.
+            Fate::Reopens => {
+                let stored = transaction.open_incident(&incident.key).await?;
+                let is_open_here =
+                    |other: &Incident| other.key == incident.key && !other.phase.is_final();
+                stored.is_none_or(|open| open == id) && !touched.values().any(is_open_here)
+            }
+        };
+        if is_taker {
+            return Ok(Some(incident));
         }
-        let incident = transaction.incident(id).await?;
-        Ok(incident.filter(|known| !starts_new_incident(known, alert, now, self.limits())))
+        if was_touched {
+            touched.insert(id, incident);
+        }
+        Ok(None)
     }
 
     /// Takes the alert into the incident, which is stored once, when all of its alerts are in it.
@@ -294,27 +314,38 @@ impl Engine {
 /// and stored for each of them, it would keep the database busy for minutes.
 type Touched = BTreeMap<IncidentId, Incident>;
 
-/// Whether a firing alert opens another incident instead of going into a closed one.
-fn starts_new_incident(
-    incident: &Incident,
-    alert: &Alert,
-    now: Timestamp,
-    limits: &Limits,
-) -> bool {
+/// What an alert means to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It belongs to it.
+    Takes,
+    /// It is over, and begins anew.
+    Reopens,
+    /// It is over, and this is another story.
+    Refuses,
+}
+
+fn fate(incident: &Incident, alert: &Alert, now: Timestamp, limits: &Limits) -> Fate {
     let ended_at = match &incident.phase {
         Phase::Closed { at, .. } | Phase::Suppressed { at, .. } => *at,
-        _ => return false,
+        _ => return Fate::Takes,
     };
+    if !alert.is_firing() {
+        return Fate::Takes;
+    }
+    let own = incident
+        .alerts
+        .iter()
+        .map(|tracked| &tracked.alert)
+        .find(|known| known.source == alert.source && known.fingerprint == alert.fingerprint);
+    let Some(own) = own else { return Fate::Refuses };
     // A late report of an episode this incident has seen belongs to it, however old it is.
-    let is_seen = incident.alerts.iter().any(|tracked| {
-        tracked.alert.source == alert.source
-            && tracked.alert.fingerprint == alert.fingerprint
-            && tracked.alert.starts_at >= alert.starts_at
-            && !tracked.alert.is_firing()
-    });
+    if own.starts_at >= alert.starts_at && !own.is_firing() {
+        return Fate::Takes;
+    }
     let window =
         jiff::SignedDuration::from_secs(limits.reopen_seconds.try_into().unwrap_or(i64::MAX));
-    alert.is_firing() && !is_seen && now.duration_since(ended_at) > window
+    if now.duration_since(ended_at) > window { Fate::Refuses } else { Fate::Reopens }
 }
 
 /// What becomes of the outbox row that brought events.

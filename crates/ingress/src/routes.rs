@@ -39,20 +39,16 @@ pub(crate) struct Api {
 
 pub(crate) fn routes(api: Api) -> Router {
     let limit = DefaultBodyLimit::max(api.engine.config.body_bytes);
-    Router::new()
-        .route("/webhooks/alertmanager", post(take_alertmanager))
-        .merge(read_routes())
-        .merge(decision_routes())
-        .layer(limit)
-        .with_state(api)
+    Router::new().merge(guarded_routes()).merge(read_routes()).layer(limit).with_state(api)
 }
 
-/// What people decide; no other site's page can send it.
-fn decision_routes() -> Router<Api> {
+/// What changes something; no other site's page can send it.
+fn guarded_routes() -> Router<Api> {
+    let guard = middleware::from_fn(service::require_json);
     Router::new()
-        .route("/api/v1/incidents/{id}/close", post(close))
-        .route("/api/v1/incidents/{id}/approval", post(approve))
-        .layer(middleware::from_fn(service::require_json))
+        .route("/webhooks/alertmanager", post(take_alertmanager).route_layer(guard.clone()))
+        .route("/api/v1/incidents/{id}/close", post(close).route_layer(guard.clone()))
+        .route("/api/v1/incidents/{id}/approval", post(approve).route_layer(guard))
 }
 
 /// What the console shows too.

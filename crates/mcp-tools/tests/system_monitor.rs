@@ -68,21 +68,17 @@ fn start_prometheus(end: Timestamp) -> Option<Prometheus> {
         .output()
         .unwrap();
     assert!(created.status.success(), "{created:?}");
-    let port = free_port();
+    let address = service::own_loopback_address();
     let child = Command::new(prometheus)
         .arg(format!("--config.file={}", path("prometheus.yml").display()))
         .arg(format!("--storage.tsdb.path={}", path("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg(format!("--web.listen-address={address}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let url = format!("http://127.0.0.1:{port}");
+    let url = format!("http://{address}");
     Some(Prometheus { child, url, _directory: directory })
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn served(url: &str) -> Served {
@@ -217,7 +213,7 @@ async fn the_server_whose_signals_moved_is_the_first_suspect(served: &Served, en
 
 #[tokio::test]
 async fn an_absent_prometheus_is_unavailable_and_other_signals_are_still_answered() {
-    let served = served(&format!("http://127.0.0.1:{}", free_port())).await;
+    let served = served(&format!("http://{}", service::own_loopback_address())).await;
     let input = QueryInput { query: "up".to_owned(), time: None };
     let error = served.call::<QueryOutput>(QUERY, &input).await.unwrap_err();
     assert_eq!(error.fault().unwrap().kind, FaultKind::Unavailable);

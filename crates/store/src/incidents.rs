@@ -31,12 +31,12 @@ impl Transaction<'_> {
     pub async fn open_incident(
         &mut self,
         key: &IncidentKey,
-    ) -> Result<Option<Incident>, StoreError> {
-        let row = sqlx::query("SELECT body FROM incident WHERE key = ? AND is_open = 1")
+    ) -> Result<Option<IncidentId>, StoreError> {
+        let row = sqlx::query("SELECT id FROM incident WHERE key = ? AND is_open = 1")
             .bind(key.as_str())
             .fetch_optional(&mut *self.0)
             .await?;
-        row.map(|row| from_json(row.get("body"), "incident")).transpose()
+        Ok(row.and_then(|row| row.get::<String, _>("id").parse().ok()))
     }
 
     /// The newest incident of a key, open or not.

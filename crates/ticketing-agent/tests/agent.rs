@@ -26,9 +26,8 @@ struct Agent {
 
 impl Agent {
     async fn start(config: Config) -> Self {
-        // The card names the address, so the port is chosen before the agent starts.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = Config { listen: format!("127.0.0.1:{port}"), ..config };
+        // The card names the address, so it is chosen before the agent starts.
+        let config = Config { listen: service::own_loopback_address(), ..config };
         let process = Process::new("ticketing-agent");
         let running = ticketing_agent::start(config, process.clone()).await.unwrap();
         let base = format!("http://{}", running.address).parse().unwrap();
@@ -123,7 +122,7 @@ async fn the_card_names_the_skill_and_an_absolute_address() {
     let agent = Agent::start(files(directory.path())).await;
     let card = agent.client.card().await.unwrap();
     assert_eq!(card.skills[0].id, SKILL);
-    assert!(card.supported_interfaces[0].url.starts_with("http://127.0.0.1:"));
+    assert!(card.supported_interfaces[0].url.starts_with("http://127."));
     assert_eq!(card.capabilities.extensions[0].uri, incident::EXTENSION_URI);
     agent.stop().await;
 }

@@ -211,7 +211,7 @@ async fn reads_are_repeated_on_a_server_error_and_writes_are_not() {
 #[tokio::test]
 async fn no_jira_is_a_transient_error_that_keeps_the_token_to_itself() {
     let Some(desk) = Desk::open().await else { return };
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = service::own_loopback_address();
     let mut settings = desk.settings.clone();
     settings.url = Some(format!("http://{nowhere}").parse().unwrap());
     let away = tracker(&settings, &desk.clock);

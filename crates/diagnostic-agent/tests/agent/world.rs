@@ -1,7 +1,6 @@
 //! The agent on a real socket, between a client and two tools that answer what a test says.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -160,7 +159,7 @@ pub(crate) struct World {
 pub(crate) async fn start(facts: Facts, change: impl FnOnce(&mut Config)) -> World {
     let process = Process::new("diagnostic-agent");
     let mut config = Config {
-        listen: free_address(),
+        listen: service::own_loopback_address(),
         rules: deployed("rules"),
         targets: vec![KnownTarget { name: "db-server-01".into(), service: "database".into() }],
         ..Config::default()
@@ -232,11 +231,6 @@ pub(crate) fn diagnosis_of(task: &Task) -> Diagnosis {
 
 pub(crate) fn deployed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config").join(path)
-}
-
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 async fn serve(process: &Process, server: ToolServer) -> Url {

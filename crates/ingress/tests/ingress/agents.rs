@@ -10,7 +10,7 @@ use service::Process;
 use tokio::sync::{Semaphore, watch};
 
 use super::sample::{diagnosis, entry, outcome, plan};
-use super::world::{PATIENCE, free_port};
+use super::world::PATIENCE;
 
 /// What an agent does.
 #[derive(Clone, Copy, Debug)]
@@ -190,7 +190,7 @@ impl Place {
     pub(crate) fn away(play: Play) -> Self {
         Self {
             player: Player::new(play),
-            address: free_port(),
+            address: service::own_loopback_address(),
             tasks: Arc::new(MemoryTaskStore::default()),
             process: Mutex::default(),
         }

@@ -50,17 +50,35 @@ async fn unknown_and_malformed_requests_say_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_decision_that_another_sites_page_could_send_is_refused() {
+async fn what_another_sites_page_could_send_is_refused() {
     let world = World::alone(|_| {}).await;
     let id = world.deliver_one(firing("db-1")).await;
-    for what in ["close", "approval"] {
-        let path = format!("/api/v1/incidents/{id}/{what}");
+    let decision = |what: &str| format!("/api/v1/incidents/{id}/{what}");
+    for path in [decision("close"), decision("approval"), "/webhooks/alertmanager".to_owned()] {
         let forged = world
             .post(&path, "{\"by\": \"ana\", \"why\": \"x\"}")
             .header("content-type", "text/plain");
-        assert_eq!(forged.send().await.unwrap().status().as_u16(), 415, "{what}");
+        assert_eq!(forged.send().await.unwrap().status().as_u16(), 415, "{path}");
     }
     assert_ne!(world.incident(&id).await["phase"]["name"], "closed");
+}
+
+#[tokio::test]
+async fn another_alert_after_closing_is_another_incident_that_follows_the_first() {
+    let world = World::new().await;
+    let first = world.deliver_one(firing("db-1")).await;
+    world.until_phase(&first, "resolved").await;
+    world.deliver(super::sample::resolved("db-1")).await;
+    world.until_phase(&first, "closed").await;
+    let mut disk = super::sample::alert("db-1", "firing", 5);
+    disk["fingerprint"] = "f-disk".into();
+    disk["labels"]["alertname"] = "DiskFull".into();
+    let second = world.deliver_one(super::sample::body(&[disk])).await;
+    assert_ne!(second, first);
+    assert_eq!(world.incident(&second).await["follows"], first.as_str());
+    let again =
+        world.deliver_one(super::sample::body(&[super::sample::alert("db-1", "firing", 9)]));
+    assert_eq!(again.await, second, "one open incident a target");
 }
 
 #[tokio::test]

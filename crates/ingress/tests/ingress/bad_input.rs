@@ -85,6 +85,7 @@ async fn a_full_queue_is_503_with_a_time_to_come_back() {
     let mut slow = TcpStream::connect(&world.config.listen).await.unwrap();
     let head = format!(
         "POST /webhooks/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{first}",
         text.len()
     );

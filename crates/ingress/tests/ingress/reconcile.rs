@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{PATIENCE, World, free_port};
+use super::world::{PATIENCE, World};
 
 /// Two receivers, neither of which can reach ingress: every webhook is lost.
 const CONFIG: &str = "\
@@ -34,7 +34,7 @@ impl Alertmanager {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("alertmanager.yml");
         std::fs::write(&config, CONFIG).unwrap();
-        let address = free_port();
+        let address = service::own_loopback_address();
         let child = ["alertmanager", "prometheus-alertmanager"].into_iter().find_map(|program| {
             tokio::process::Command::new(program)
                 .arg(format!("--config.file={}", config.display()))
@@ -124,7 +124,7 @@ async fn an_alert_whose_webhook_was_lost_is_found_once_and_others_are_left_alone
 
 #[tokio::test]
 async fn an_alertmanager_that_is_away_stops_nothing() {
-    let url = format!("http://{}", free_port()).parse().unwrap();
+    let url = format!("http://{}", service::own_loopback_address()).parse().unwrap();
     let world = World::alone(|config| config.alertmanager_url = Some(url)).await;
     let id = world.deliver_one(super::sample::firing("db-1")).await;
     world.until_phase(&id, "diagnosing").await;

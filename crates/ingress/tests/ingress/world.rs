@@ -7,18 +7,12 @@ use std::time::Duration;
 use incident::OutcomeResult;
 use ingress::Config;
 use serde_json::Value;
-use service::Process;
+use service::{Process, own_loopback_address};
 
 use super::agents::{Place, Play};
 
 /// No test waits longer for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An address that nobody listens on.
-pub(crate) fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -46,8 +40,8 @@ impl World {
         let resolution = Place::away(Play::Resolve { result: OutcomeResult::Proven, asks: false });
         let ticketing = Place::away(Play::Ticket);
         let mut config = Config {
-            listen: free_port(),
-            console_listen: free_port(),
+            listen: own_loopback_address(),
+            console_listen: own_loopback_address(),
             database: PathBuf::from(directory.path()).join("ingress.db"),
             ..Config::default()
         };

@@ -135,7 +135,7 @@ impl World {
         let policy = self.directory.path().join("policy.yaml");
         std::fs::write(&policy, text).unwrap();
         Config {
-            listen: free_address(),
+            listen: service::own_loopback_address(),
             database: self.directory.path().join("agent.db"),
             runbooks: deployed.join("runbooks"),
             policy,
@@ -344,12 +344,6 @@ fn check_grant(action: &str, request: &ChangeRequest, now: Timestamp) -> Result<
 
 fn definition<'a>(tools: &'a [ToolDefinition], name: &str) -> &'a ToolDefinition {
     tools.iter().find(|tool| tool.name == name).unwrap()
-}
-
-/// An address that was free a moment ago: the agent's card must name it before it is bound.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 /// The agent in the world, and its caller.

@@ -26,7 +26,7 @@ pub(crate) async fn one_incident_of_a_key_is_open(store: Store) {
     put(&store, &[closed(first), incident(3, "k")]).await;
     let mut transaction = store.begin().await.unwrap();
     let open = transaction.open_incident(&"k".to_owned().into()).await.unwrap().unwrap();
-    assert_eq!(open.id, id(3));
+    assert_eq!(open, id(3));
     assert!(transaction.open_incident(&"none".to_owned().into()).await.unwrap().is_none());
 }
 
