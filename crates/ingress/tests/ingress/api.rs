@@ -1,6 +1,6 @@
 //! The API for people and programs, and the console.
 
-use super::sample::{alert, body, firing};
+use super::sample::{alert, body, firing, resolved};
 use super::world::World;
 
 #[tokio::test]
@@ -68,16 +68,15 @@ async fn another_alert_after_closing_is_another_incident_that_follows_the_first(
     let world = World::new().await;
     let first = world.deliver_one(firing("db-1")).await;
     world.until_phase(&first, "resolved").await;
-    world.deliver(super::sample::resolved("db-1")).await;
+    world.deliver(resolved("db-1")).await;
     world.until_phase(&first, "closed").await;
-    let mut disk = super::sample::alert("db-1", "firing", 5);
+    let mut disk = alert("db-1", "firing", 5);
     disk["fingerprint"] = "f-disk".into();
     disk["labels"]["alertname"] = "DiskFull".into();
-    let second = world.deliver_one(super::sample::body(&[disk])).await;
+    let second = world.deliver_one(body(&[disk])).await;
     assert_ne!(second, first);
     assert_eq!(world.incident(&second).await["follows"], first.as_str());
-    let again =
-        world.deliver_one(super::sample::body(&[super::sample::alert("db-1", "firing", 9)]));
+    let again = world.deliver_one(body(&[alert("db-1", "firing", 9)]));
     assert_eq!(again.await, second, "one open incident a target");
 }
 
