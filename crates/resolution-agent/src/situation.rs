@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use a2a_types::mcp::deployment::StatusInput;
 use futures::future::join_all;
 use incident::gates::{PastAct, Situation, Symptom};
-use incident::{AlertStatus, Baseline, Plan};
+use incident::{AlertStatus, Baseline, Check, Plan};
 use jiff::Timestamp;
 use rpc::a2a::AgentError;
 
@@ -14,6 +14,10 @@ use crate::agent::{Resolver, stored};
 use crate::planner::{Requirement, requirements};
 use crate::request::Resolve;
 use crate::resolution::{ActBody, ActKind};
+
+/// How far back an ill check is looked at: long enough to see it fluctuate, short enough to see
+/// little of the time before the fault.
+const SCRAPES_LOOKED_BACK: u32 = 8;
 
 impl Resolver {
     /// Reads the present. What the checks read becomes the plan's baseline.
@@ -60,12 +64,24 @@ impl Resolver {
                 Ok(value) if self.is_stale(now, reading.newest) => {
                     (None, Some(format!("{value} is of old samples")))
                 }
-                Ok(value) => (Some(value), None),
+                Ok(value) => (Some(self.ill_as_it_was(check, value, now).await), None),
                 Err(why) => (None, Some(why)),
             };
             (Baseline { check: check.name.clone(), value, at: reading.evaluated_at }, why)
         });
         join_all(reads).await
+    }
+
+    /// What is ill fluctuates, and one look at it is not how it was: where a check fails now, the
+    /// worst of the last scrapes is what it is compared with later.
+    async fn ill_as_it_was(&self, check: &Check, value: f64, now: Timestamp) -> f64 {
+        if check.comparison.holds(value, check.threshold) {
+            return value;
+        }
+        let scrape = self.config.scrape_interval();
+        let range = (scrape * SCRAPES_LOOKED_BACK, scrape);
+        let worst = self.tools.worst_within(&check.query, check.comparison, now, range).await;
+        check.comparison.worst([worst.or(Some(value)), Some(value)]).unwrap_or(value)
     }
 
     /// Evidence is fresh when its newest sample is; an unknown age is no proof of it.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use a2a_types::mcp::deployment::{Change, ChangeRequest, STATUS, StatusInput, StatusOutput};
-use a2a_types::mcp::metrics::{QUERY, QueryInput, QueryOutput};
+use a2a_types::mcp::metrics::{
+    QUERY, QUERY_RANGE, QueryInput, QueryOutput, QueryRangeInput, QueryRangeOutput,
+};
 use anyhow::Context;
 use incident::Comparison;
 use incident::verification::Reading;
@@ -68,6 +70,25 @@ impl Tools {
             comparison.worst(values).ok_or_else(|| "not one number".to_owned())
         };
         Reading { evaluated_at: now, newest: answer.newest, value }
+    }
+
+    /// The worst value of `query` within `span` before `now`, looked at every `step`; `None` where
+    /// nothing is to be had.
+    pub(crate) async fn worst_within(
+        &self,
+        query: &str,
+        comparison: Comparison,
+        now: Timestamp,
+        (span, step): (Duration, Duration),
+    ) -> Option<f64> {
+        let start = now.checked_sub(span).ok()?;
+        let step_seconds = step.as_secs_f64();
+        let input = QueryRangeInput { query: query.to_owned(), start, end: now, step_seconds };
+        let answer =
+            self.monitor.call::<_, QueryRangeOutput>(QUERY_RANGE, &input, self.query_deadline);
+        let answer = answer.await.inspect_err(|error| tracing::debug!(%error, query)).ok()?;
+        let points = answer.series.iter().flat_map(|series| &series.points);
+        comparison.worst(points.map(|point| point.value).filter(Option::is_some))
     }
 
     pub(crate) async fn change(

@@ -58,6 +58,19 @@ async fn a_fix_that_does_not_help_is_undone_and_the_undo_is_verified() {
 }
 
 #[tokio::test]
+async fn an_undo_is_compared_with_how_bad_it_had_been_not_with_one_lucky_look() {
+    let world = World::with(|state| {
+        state.fix_works = false;
+        state.lowest_share = Some(0.45);
+    });
+    let agent = agent(&world, &[]).await;
+    let (_, outcome) = agent.resolve().await;
+    // One look before the act saw 0.7; after the undo it is 0.45, as it had been in between.
+    assert_eq!(outcome.result, OutcomeResult::Undone, "{}", outcome.summary);
+    assert!(outcome.undo_checks.iter().any(|check| check.value == Some(0.45) && check.passed));
+}
+
+#[tokio::test]
 async fn a_fix_that_hurts_a_neighbour_is_undone_although_the_symptom_is_gone() {
     let world = World::with(|state| state.fix_hurts = true);
     let agent = agent(&world, &[]).await;

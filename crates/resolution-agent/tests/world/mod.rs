@@ -10,7 +10,9 @@ use a2a_types::mcp::deployment::{
     self, Change, ChangeRequest, ChangeState, Difference, Inverse, StatusInput, StatusOutput,
     TargetStatus, canonical_arguments,
 };
-use a2a_types::mcp::metrics::{self, QueryInput, QueryOutput, Sample};
+use a2a_types::mcp::metrics::{
+    self, Point, QueryInput, QueryOutput, QueryRangeInput, QueryRangeOutput, Sample, Series,
+};
 use a2a_types::mcp::{TimeRange, ToolDefinition};
 use a2a_types::{Message, Part, Role, Task};
 use incident::{Outcome, Payload, Plan, TimelineEntry};
@@ -38,6 +40,9 @@ pub(crate) struct State {
     pub(crate) step_fails: bool,
     /// Metrics of the app are not there.
     pub(crate) app_vanished: bool,
+    /// Before the act the share of good answers went down to this now and then; it does so again
+    /// after the undo.
+    pub(crate) lowest_share: Option<f64>,
     /// The symptom heals without anybody's doing.
     pub(crate) healed: bool,
     /// A file made when a step is carried out.
@@ -81,6 +86,7 @@ impl World {
             undo_fails: false,
             step_fails: false,
             app_vanished: false,
+            lowest_share: None,
             healed: false,
             touch: None,
             answers_of: None,
@@ -158,10 +164,36 @@ impl World {
 
     fn monitor_tools(&self) -> Vec<Tool> {
         let world = self.clone();
-        vec![Tool::new(definition(&metrics::TOOLS, metrics::QUERY), move |input: QueryInput, _| {
-            let world = world.clone();
-            async move { Ok(world.query(input)) }
-        })]
+        let query = definition(&metrics::TOOLS, metrics::QUERY);
+        let range = definition(&metrics::TOOLS, metrics::QUERY_RANGE);
+        let past = self.clone();
+        vec![
+            Tool::new(query, move |input: QueryInput, _| {
+                let world = world.clone();
+                async move { Ok(world.query(input)) }
+            }),
+            Tool::new(range, move |input: QueryRangeInput, _| {
+                let world = past.clone();
+                async move { Ok(world.query_range(input)) }
+            }),
+        ]
+    }
+
+    fn query_range(&self, input: QueryRangeInput) -> QueryRangeOutput {
+        let state = self.state.lock().unwrap();
+        let is_share = input.query.contains("http_requests_total");
+        let lowest = state.lowest_share.filter(|_| is_share);
+        let values = [lowest, state.read(&input.query)].into_iter().flatten();
+        let point = |value| Point { time: input.end, value: Some(value) };
+        let series = Series { labels: BTreeMap::new(), points: values.map(point).collect() };
+        QueryRangeOutput {
+            range: TimeRange { start: input.start, end: input.end },
+            query: input.query,
+            step_seconds: input.step_seconds,
+            series: vec![series],
+            newest: Some(input.end),
+            warnings: Vec::new(),
+        }
     }
 
     fn query(&self, input: QueryInput) -> QueryOutput {
@@ -326,6 +358,7 @@ impl State {
         Some(match (self.fix_hurts && self.is_raised(), is_fixed) {
             (true, _) => 0.3,
             (false, true) => 1.0,
+            (false, false) if !self.acts.is_empty() => self.lowest_share.unwrap_or(0.7),
             (false, false) => 0.7,
         })
     }
