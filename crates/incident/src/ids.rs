@@ -69,11 +69,6 @@ id!(
     "inc_"
 );
 id!(
-    /// One alert of one source.
-    AlertId,
-    "alr_"
-);
-id!(
     /// One plan for one incident.
     PlanId,
     "pln_"

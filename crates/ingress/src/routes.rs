@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use store::Stored;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::engine::{Engine, RowEnd};
@@ -86,6 +87,12 @@ async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, A
 }
 
 impl Api {
+    /// The incident of an id that somebody asks for.
+    async fn find(&self, id: IncidentId) -> Result<Stored, ApiError> {
+        let stored = self.engine.store.incident(id).await?;
+        stored.ok_or_else(|| ApiError::NotFound(id.to_string()))
+    }
+
     /// Stores alerts, unless too many deliveries wait already.
     pub(crate) async fn take_alerts(
         &self,
@@ -148,8 +155,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<IncidentView>, ApiError> {
     let id = parse_id(&id, "id")?;
-    let stored = api.engine.store.incident(id).await?;
-    let stored = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?;
+    let stored = api.find(id).await?;
     Ok(Json(IncidentView { incident: stored.incident, changed_at: stored.changed_at }))
 }
 
@@ -173,9 +179,7 @@ async fn timeline(
 ) -> Result<Json<Vec<EntryView>>, ApiError> {
     let query = read_query(query)?;
     let id = parse_id(&id, "id")?;
-    if api.engine.store.incident(id).await?.is_none() {
-        return Err(ApiError::NotFound(id.to_string()));
-    }
+    api.find(id).await?;
     let rows = api.engine.store.timeline(id, query.after.unwrap_or_default()).await?;
     let views = rows.into_iter().map(|row| EntryView { sequence: row.sequence, entry: row.entry });
     Ok(Json(views.collect()))
@@ -195,8 +199,7 @@ async fn close(
 ) -> Result<StatusCode, ApiError> {
     let id = parse_id(&id, "id")?;
     let request: CloseRequest = parse_json(&read_body(&api, body)?)?;
-    let stored = api.engine.store.incident(id).await?;
-    let stored = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?;
+    let stored = api.find(id).await?;
     if stored.incident.phase.is_final() {
         return Err(ApiError::Conflict(format!("{id} is closed already")));
     }
@@ -236,8 +239,7 @@ impl Api {
         approved: bool,
         by: String,
     ) -> Result<(), ApiError> {
-        let stored = self.engine.store.incident(id).await?;
-        let incident = stored.ok_or_else(|| ApiError::NotFound(id.to_string()))?.incident;
+        let incident = self.find(id).await?.incident;
         let waits_for = match &incident.phase {
             incident::Phase::AwaitingApproval { plan_hash } => plan_hash,
             phase => {

@@ -32,17 +32,6 @@ impl Clock {
             Clock::Manual(manual) => manual.reach(manual.now() + duration).await,
         }
     }
-
-    /// Waits until this clock shows `at` or later.
-    pub async fn sleep_until(&self, at: Timestamp) {
-        match self {
-            Clock::System => {
-                let wait = at.duration_since(self.now());
-                tokio::time::sleep(wait.try_into().unwrap_or_default()).await;
-            }
-            Clock::Manual(manual) => manual.reach(at).await,
-        }
-    }
 }
 
 /// A clock for tests and simulation.
