@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::Metadata;
+use crate::{Metadata, SecurityRequirement, SecurityScheme};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,14 +18,16 @@ pub struct AgentCard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documentation_url: Option<String>,
     pub capabilities: AgentCapabilities,
-    /// Schemes by name; each value is the scheme object of the specification.
+    /// Schemes by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub security_schemes: BTreeMap<String, Value>,
+    pub security_schemes: BTreeMap<String, SecurityScheme>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub security_requirements: Vec<SecurityRequirement>,
     pub default_input_modes: Vec<String>,
     pub default_output_modes: Vec<String>,
     pub skills: Vec<AgentSkill>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<AgentCardSignature>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icon_url: Option<String>,
 }
@@ -89,15 +90,13 @@ pub struct AgentSkill {
     pub security_requirements: Vec<SecurityRequirement>,
 }
 
-/// Schemes that together admit a caller, with the scopes each needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecurityRequirement {
-    #[serde(default)]
-    pub schemes: BTreeMap<String, StringList>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StringList {
-    #[serde(default)]
-    pub list: Vec<String>,
+/// A JSON Web Signature over the canonical form of the card without its signatures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentCardSignature {
+    /// The protected header, base64url.
+    pub protected: String,
+    /// The signature, base64url.
+    pub signature: String,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub header: Metadata,
 }

@@ -6,24 +6,40 @@
 mod card;
 mod envelope;
 mod error;
+mod event;
 pub mod mcp;
 mod message;
 mod methods;
+mod push;
+mod security;
 mod store;
 mod task;
 
 pub use card::{
-    AgentCapabilities, AgentCard, AgentExtension, AgentInterface, AgentProvider, AgentSkill,
-    SecurityRequirement, StringList,
+    AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface,
+    AgentProvider, AgentSkill,
 };
 pub use envelope::{Id, Request, Response, ResponsePayload};
 pub use error::{A2aError, ErrorObject, FieldViolation};
+pub use event::{StreamResponse, TaskArtifactUpdateEvent, TaskStatusUpdateEvent};
 pub use message::{Message, Metadata, Part, PartContent, Role};
 pub use methods::{
-    CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
-    SendMessageConfiguration, SendMessageRequest, SendMessageResponse,
+    CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
+    ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse,
+    SendMessageConfiguration, SendMessageRequest, SendMessageResponse, SubscribeToTaskRequest,
 };
-pub use store::{Inserted, StoreFuture, TaskRecord, TaskStore, TaskStoreError};
+pub use push::{AuthenticationInfo, TaskPushNotificationConfig};
+pub use security::{
+    ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
+    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
+    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow,
+    SecurityRequirement, SecurityScheme, StringList,
+};
+pub use store::{
+    Delivery, Inserted, NewTask, StoreFuture, TaskCursor, TaskEvent, TaskOwner, TaskPage,
+    TaskQuery, TaskRecord, TaskStore, TaskStoreError,
+};
 pub use task::{Artifact, Task, TaskState, TaskStatus};
 
 /// The protocol version these types speak.

@@ -1,11 +1,13 @@
 //! A2A 1.0, JSON-RPC binding: one server for every agent and one client for every caller.
 
+mod caller;
 mod card;
 mod client;
 mod memory;
 mod server;
 mod tasks;
 
+pub use caller::Caller;
 pub use card::Profile;
 pub use client::{Client, ClientError, ClientOptions, Send};
 pub use memory::MemoryTaskStore;

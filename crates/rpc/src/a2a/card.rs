@@ -51,6 +51,7 @@ impl Profile<'_> {
             default_input_modes: modes.clone(),
             default_output_modes: modes,
             skills: self.skills,
+            signatures: Vec::new(),
             icon_url: None,
         }
     }

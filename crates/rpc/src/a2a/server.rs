@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::Instrument;
 
-use super::tasks::{Agent, Tasks};
+use super::caller::Caller;
+use super::tasks::{Agent, TakeMessage, Tasks};
 use crate::Host;
 
 /// Where the JSON-RPC binding is served.
@@ -189,10 +190,17 @@ async fn send_message(
     // A message id alone is no key: conformance suites and careless callers reuse it.
     let caller = extensions.get::<CallerKey>().and_then(|key| key.0.clone());
     let key = caller.map(|key| format!("{key}/{}", request.message.message_id));
-    let task = tasks.take(request.message, key).await?;
+    let owner = Caller::default().owner(&request.tenant);
+    let take = TakeMessage {
+        owner: owner.clone(),
+        message: request.message,
+        idempotency_key: key,
+        push: None,
+    };
+    let task = tasks.take(take).await?;
     let task = match configuration.return_immediately {
         true => task,
-        false => tasks.settled(&task.id).await?,
+        false => tasks.settled(&owner, &task.id).await?,
     };
     Ok(SendMessageResponse::Task(with_history(task, configuration.history_length)))
 }
@@ -200,12 +208,13 @@ async fn send_message(
 async fn get_task(params: Params<'_>, tasks: &Tasks) -> Result<Task, A2aError> {
     let request: GetTaskRequest = parse_params(&params)?;
     check_history_length(request.history_length, "historyLength")?;
-    Ok(with_history(tasks.get(&request.id).await?, request.history_length))
+    let owner = Caller::default().owner(&request.tenant);
+    Ok(with_history(tasks.get(&owner, &request.id).await?, request.history_length))
 }
 
 async fn cancel_task(params: Params<'_>, tasks: &Tasks) -> Result<Task, A2aError> {
     let request: CancelTaskRequest = parse_params(&params)?;
-    tasks.cancel(&request.id).await
+    tasks.cancel(&Caller::default().owner(&request.tenant), &request.id).await
 }
 
 fn check_history_length(length: Option<i32>, field: &str) -> Result<(), A2aError> {

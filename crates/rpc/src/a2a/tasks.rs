@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_types::{
-    A2aError, Artifact, Inserted, Message, Part, Role, Task, TaskRecord, TaskState, TaskStatus,
-    TaskStore, TaskStoreError,
+    A2aError, Artifact, Inserted, Message, NewTask, Part, Role, Task, TaskOwner, TaskPage,
+    TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskState, TaskStatus, TaskStore,
+    TaskStoreError,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -41,6 +42,8 @@ pub struct Job {
     pub message: Message,
     /// The task as it stands, with its history and artifacts.
     pub task: Task,
+    /// Whose task it is.
+    pub owner: TaskOwner,
     pub is_resumed: bool,
     pub updates: Updates,
     /// Cancelled when the caller cancels the task or the server shuts down.
@@ -68,6 +71,17 @@ impl AgentError {
     }
 }
 
+/// A message for an agent: the start of a task, or the next turn of one.
+#[derive(Debug)]
+pub(crate) struct TakeMessage {
+    pub(crate) owner: TaskOwner,
+    pub(crate) message: Message,
+    /// Under which a repeated request finds its task again.
+    pub(crate) idempotency_key: Option<String>,
+    /// Where the events of a new task are sent.
+    pub(crate) push: Option<TaskPushNotificationConfig>,
+}
+
 /// The tasks of one agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Tasks(Arc<Inner>);
@@ -85,6 +99,7 @@ struct Inner {
 /// A task that is being worked on or waits for its caller.
 #[derive(Debug)]
 struct Live {
+    owner: TaskOwner,
     record: tokio::sync::Mutex<TaskRecord>,
     seen: watch::Sender<Task>,
     cancelled: CancellationToken,
@@ -123,13 +138,10 @@ impl Tasks {
     }
 
     /// Takes a message: a new task, the known task of a repeated request, or the next turn of one.
-    pub(crate) async fn take(
-        &self,
-        mut message: Message,
-        idempotency_key: Option<String>,
-    ) -> Result<Task, A2aError> {
+    pub(crate) async fn take(&self, request: TakeMessage) -> Result<Task, A2aError> {
+        let TakeMessage { owner, mut message, idempotency_key, push } = request;
         if !message.task_id.is_empty() {
-            return self.next_turn(message, idempotency_key.as_deref()).await;
+            return self.next_turn(&owner, message, idempotency_key.as_deref()).await;
         }
         let now = self.0.host.now();
         let task_id = self.0.host.new_id().to_string();
@@ -147,12 +159,19 @@ impl Tasks {
             history: vec![message.clone()],
             metadata: serde_json::Map::new(),
         };
-        let record = TaskRecord { task, message: message.clone(), idempotency_key };
-        match self.0.store.insert(record.clone()).await.map_err(internal)? {
+        let record = TaskRecord {
+            task,
+            owner: owner.clone(),
+            message: message.clone(),
+            idempotency_key,
+            sequence: 0,
+        };
+        let new = NewTask { record: record.clone(), push };
+        match self.0.store.insert(new).await.map_err(internal)? {
             // A repeated request may come before a restarted server has taken its task up.
             Inserted::Existing(known) => match self.revive(&known.task.id).await {
                 Ok(Some(live)) => Ok(live.seen.borrow().clone()),
-                Ok(None) => self.get(&known.task.id).await,
+                Ok(None) => self.get(&owner, &known.task.id).await,
                 Err(error) => Err(internal(error)),
             },
             Inserted::New => {
@@ -166,17 +185,24 @@ impl Tasks {
     }
 
     /// The task as it is now.
-    pub(crate) async fn get(&self, id: &str) -> Result<Task, A2aError> {
-        if let Some(live) = self.live(id) {
+    pub(crate) async fn get(&self, owner: &TaskOwner, id: &str) -> Result<Task, A2aError> {
+        if let Some(live) = self.live(id).filter(|live| live.owner == *owner) {
             return Ok(live.seen.borrow().clone());
         }
         let record = self.0.store.load(id.to_owned()).await.map_err(internal)?;
+        let record = record.filter(|record| record.owner == *owner);
         record.map(|record| record.task).ok_or_else(|| A2aError::TaskNotFound(id.to_owned()))
     }
 
+    /// Tasks of one owner, newest status first.
+    pub(crate) async fn list(&self, query: TaskQuery) -> Result<TaskPage, A2aError> {
+        self.0.store.list(query).await.map_err(internal)
+    }
+
     /// Waits until the task is finished or waits for its caller.
-    pub(crate) async fn settled(&self, id: &str) -> Result<Task, A2aError> {
-        let Some(live) = self.live(id) else { return self.get(id).await };
+    pub(crate) async fn settled(&self, owner: &TaskOwner, id: &str) -> Result<Task, A2aError> {
+        let live = self.live(id).filter(|live| live.owner == *owner);
+        let Some(live) = live else { return self.get(owner, id).await };
         let mut seen = live.seen.subscribe();
         let settled = seen
             .wait_for(|task| task.status.state.is_terminal() || task.status.state.is_interrupted());
@@ -194,9 +220,9 @@ impl Tasks {
 
     /// Asks the agent to stop, and marks the task canceled. An agent in the middle of an effect
     /// ends the task itself: when that takes long, the answer is the task as it stands.
-    pub(crate) async fn cancel(&self, id: &str) -> Result<Task, A2aError> {
+    pub(crate) async fn cancel(&self, owner: &TaskOwner, id: &str) -> Result<Task, A2aError> {
+        let task = self.get(owner, id).await?;
         let Some(live) = self.revive(id).await.map_err(internal)? else {
-            let task = self.get(id).await?;
             if task.status.state == TaskState::Canceled {
                 return Ok(task);
             }
@@ -204,13 +230,13 @@ impl Tasks {
             return Err(A2aError::TaskNotCancelable(why));
         };
         live.cancelled.cancel();
-        match tokio::time::timeout(CANCEL_PATIENCE, self.settled(id)).await {
+        match tokio::time::timeout(CANCEL_PATIENCE, self.settled(owner, id)).await {
             Err(_) => Ok(live.seen.borrow().clone()),
             Ok(Ok(task)) if task.status.state.is_interrupted() => {
                 let updates = Updates { tasks: self.clone(), live };
                 let text = "canceled by the caller";
                 updates.set_state(TaskState::Canceled, text).await.map_err(internal)?;
-                self.get(id).await
+                self.get(owner, id).await
             }
             Ok(settled) => settled,
         }
@@ -218,11 +244,12 @@ impl Tasks {
 
     async fn next_turn(
         &self,
+        owner: &TaskOwner,
         message: Message,
         idempotency_key: Option<&str>,
     ) -> Result<Task, A2aError> {
         let id = message.task_id.clone();
-        let task = self.get(&id).await?;
+        let task = self.get(owner, &id).await?;
         if !message.context_id.is_empty() && message.context_id != task.context_id {
             return Err(A2aError::invalid_field(
                 "message.contextId",
@@ -299,6 +326,7 @@ impl Tasks {
     fn enliven(&self, record: TaskRecord) -> (Arc<Live>, bool) {
         let id = record.task.id.clone();
         let live = Arc::new(Live {
+            owner: record.owner.clone(),
             seen: watch::Sender::new(record.task.clone()),
             cancelled: self.0.host.shutdown().child_token(),
             record: tokio::sync::Mutex::new(record),
@@ -328,6 +356,7 @@ impl Tasks {
             let job = Job {
                 message: message.clone(),
                 task: live.seen.borrow().clone(),
+                owner: live.owner.clone(),
                 is_resumed,
                 updates: updates.clone(),
                 cancelled: live.cancelled.clone(),
@@ -423,7 +452,7 @@ impl Updates {
         if !change(&mut next) {
             return Ok(false);
         }
-        self.tasks.0.store.save(next.clone()).await?;
+        self.tasks.0.store.save(next.clone(), Vec::new()).await?;
         let task = next.task.clone();
         *record = next;
         let (id, is_terminal) = (task.id.clone(), task.status.state.is_terminal());
