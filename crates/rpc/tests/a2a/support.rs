@@ -1,16 +1,17 @@
 //! An agent for tests, a place for its tasks that outlives its server, and raw requests.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_types::{
-    AgentCapabilities, AgentCard, AgentInterface, Artifact, Inserted, Part, StoreFuture,
-    TaskRecord, TaskStore, TaskStoreError,
+    AgentCapabilities, AgentCard, AgentInterface, Artifact, Delivery, Inserted, NewTask, Part,
+    StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
+    TaskStoreError,
 };
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use rpc::Host;
 use rpc::a2a::{Agent, AgentError, Job, MemoryTaskStore, Server, ServerOptions};
 use serde_json::{Value, json};
@@ -92,60 +93,88 @@ impl Agent for Script {
 /// Keeps tasks as a database would; can be told to fail its next writes.
 #[derive(Debug, Default)]
 pub(crate) struct DurableTasks {
-    records: Mutex<HashMap<String, TaskRecord>>,
+    kept: MemoryTaskStore,
+    ids: Mutex<Vec<String>>,
     pub(crate) failing_saves: AtomicU64,
 }
 
 impl DurableTasks {
-    pub(crate) fn all(&self) -> Vec<TaskRecord> {
-        self.records.lock().unwrap().values().cloned().collect()
-    }
-
-    pub(crate) fn put(&self, record: TaskRecord) {
-        self.records.lock().unwrap().insert(record.task.id.clone(), record);
+    /// Every task that was ever inserted, oldest first.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.ids.lock().unwrap().clone()
     }
 }
 
 impl TaskStore for DurableTasks {
-    fn insert(&self, record: TaskRecord) -> StoreFuture<'_, Inserted> {
+    fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
         Box::pin(async move {
-            let mut records = self.records.lock().unwrap();
-            let key = record.idempotency_key.as_ref();
-            let known = records
-                .values()
-                .find(|known| key.is_some() && known.idempotency_key.as_ref() == key);
-            if let Some(known) = known {
-                return Ok(Inserted::Existing(Box::new(known.clone())));
+            let id = new.record.task.id.clone();
+            let inserted = self.kept.insert(new).await?;
+            if matches!(inserted, Inserted::New) {
+                self.ids.lock().unwrap().push(id);
             }
-            records.insert(record.task.id.clone(), record);
-            Ok(Inserted::New)
+            Ok(inserted)
         })
     }
 
-    fn save(&self, record: TaskRecord) -> StoreFuture<'_, ()> {
+    fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
         let fails = |left: u64| left.checked_sub(1);
         let failed =
             self.failing_saves.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok();
         Box::pin(async move {
-            if failed {
-                return Err(TaskStoreError("as told".into()));
+            match failed {
+                true => Err(TaskStoreError("as told".into())),
+                false => self.kept.save(record, events).await,
             }
-            self.put(record);
-            Ok(())
         })
     }
 
     fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
-        Box::pin(async move { Ok(self.records.lock().unwrap().get(&id).cloned()) })
+        self.kept.load(id)
     }
 
     fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
-        Box::pin(async move {
-            let state = |record: &TaskRecord| record.task.status.state.clone();
-            let is_unfinished =
-                |r: &TaskRecord| !state(r).is_terminal() && !state(r).is_interrupted();
-            Ok(self.all().into_iter().filter(is_unfinished).collect())
-        })
+        self.kept.unfinished()
+    }
+
+    fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
+        self.kept.list(query)
+    }
+
+    fn events(&self, id: String, sequence: u64, limit: u32) -> StoreFuture<'_, Vec<TaskEvent>> {
+        self.kept.events(id, sequence, limit)
+    }
+
+    fn put_push(&self, config: TaskPushNotificationConfig) -> StoreFuture<'_, ()> {
+        self.kept.put_push(config)
+    }
+
+    fn pushes(&self, task_id: String) -> StoreFuture<'_, Vec<TaskPushNotificationConfig>> {
+        self.kept.pushes(task_id)
+    }
+
+    fn delete_push(&self, task_id: String, id: String) -> StoreFuture<'_, ()> {
+        self.kept.delete_push(task_id, id)
+    }
+
+    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
+        self.kept.due_deliveries(now, limit)
+    }
+
+    fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        self.kept.next_delivery()
+    }
+
+    fn finish_delivery(&self, id: i64) -> StoreFuture<'_, ()> {
+        self.kept.finish_delivery(id)
+    }
+
+    fn delay_delivery(&self, id: i64, not_before: Timestamp) -> StoreFuture<'_, ()> {
+        self.kept.delay_delivery(id, not_before)
+    }
+
+    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        self.kept.expire(before, limit)
     }
 }
 
@@ -285,5 +314,6 @@ fn card(address: SocketAddr) -> AgentCard {
         default_output_modes: vec!["text/plain".into()],
         skills: Vec::new(),
         icon_url: None,
+        signatures: Vec::new(),
     }
 }
