@@ -1,4 +1,4 @@
-//! Protocol errors with their codes (specification section 5.4) and `google.rpc` details.
+//! Protocol errors with their codes, statuses (specification section 5.4) and `google.rpc` details.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,7 +25,11 @@ pub enum A2aError {
     Parse(String),
     InvalidRequest(String),
     MethodNotFound(String),
-    InvalidParams { message: String, fields: Vec<FieldViolation> },
+    InvalidParams {
+        message: String,
+        fields: Vec<FieldViolation>,
+    },
+    /// A sentence a peer may read: what happened inside belongs in the log.
     Internal(String),
     TaskNotFound(String),
     TaskNotCancelable(String),
@@ -36,6 +40,11 @@ pub enum A2aError {
     ExtendedAgentCardNotConfigured,
     ExtensionSupportRequired(String),
     VersionNotSupported(String),
+    /// The specification leaves the codes of these four to the server: -32000.
+    Unauthenticated(String),
+    PermissionDenied(String),
+    ResourceExhausted(String),
+    Unavailable(String),
 }
 
 impl A2aError {
@@ -47,38 +56,53 @@ impl A2aError {
         }
     }
 
+    /// The number of the error in JSON-RPC.
     pub fn code(&self) -> i64 {
-        match self {
-            Self::Parse(_) => -32700,
-            Self::InvalidRequest(_) => -32600,
-            Self::MethodNotFound(_) => -32601,
-            Self::InvalidParams { .. } => -32602,
-            Self::Internal(_) => -32603,
-            Self::TaskNotFound(_) => -32001,
-            Self::TaskNotCancelable(_) => -32002,
-            Self::PushNotificationNotSupported => -32003,
-            Self::UnsupportedOperation(_) => -32004,
-            Self::ContentTypeNotSupported(_) => -32005,
-            Self::InvalidAgentResponse(_) => -32006,
-            Self::ExtendedAgentCardNotConfigured => -32007,
-            Self::ExtensionSupportRequired(_) => -32008,
-            Self::VersionNotSupported(_) => -32009,
-        }
+        self.kind().0
     }
 
-    fn reason(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::TaskNotFound(_) => "TASK_NOT_FOUND",
-            Self::TaskNotCancelable(_) => "TASK_NOT_CANCELABLE",
-            Self::PushNotificationNotSupported => "PUSH_NOTIFICATION_NOT_SUPPORTED",
-            Self::UnsupportedOperation(_) => "UNSUPPORTED_OPERATION",
-            Self::ContentTypeNotSupported(_) => "CONTENT_TYPE_NOT_SUPPORTED",
-            Self::InvalidAgentResponse(_) => "INVALID_AGENT_RESPONSE",
-            Self::ExtendedAgentCardNotConfigured => "EXTENDED_AGENT_CARD_NOT_CONFIGURED",
-            Self::ExtensionSupportRequired(_) => "EXTENSION_SUPPORT_REQUIRED",
-            Self::VersionNotSupported(_) => "VERSION_NOT_SUPPORTED",
-            _ => return None,
-        })
+    /// The HTTP status of the error, and the name of its `google.rpc.Code`.
+    pub fn status(&self) -> (u16, &'static str) {
+        let (_, status, name, _) = self.kind();
+        (status, name)
+    }
+
+    /// Code in JSON-RPC, status in HTTP, name in `google.rpc.Code`, reason in `ErrorInfo`.
+    fn kind(&self) -> (i64, u16, &'static str, &'static str) {
+        match self {
+            Self::Parse(_) => (-32700, 400, "INVALID_ARGUMENT", "PARSE_ERROR"),
+            Self::InvalidRequest(_) => (-32600, 400, "INVALID_ARGUMENT", "INVALID_REQUEST"),
+            Self::MethodNotFound(_) => (-32601, 404, "NOT_FOUND", "METHOD_NOT_FOUND"),
+            Self::InvalidParams { .. } => (-32602, 400, "INVALID_ARGUMENT", "INVALID_PARAMS"),
+            Self::Internal(_) => (-32603, 500, "INTERNAL", "INTERNAL_ERROR"),
+            Self::TaskNotFound(_) => (-32001, 404, "NOT_FOUND", "TASK_NOT_FOUND"),
+            Self::TaskNotCancelable(_) => {
+                (-32002, 400, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE")
+            }
+            Self::PushNotificationNotSupported => {
+                (-32003, 400, "FAILED_PRECONDITION", "PUSH_NOTIFICATION_NOT_SUPPORTED")
+            }
+            Self::UnsupportedOperation(_) => {
+                (-32004, 400, "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION")
+            }
+            Self::ContentTypeNotSupported(_) => {
+                (-32005, 400, "INVALID_ARGUMENT", "CONTENT_TYPE_NOT_SUPPORTED")
+            }
+            Self::InvalidAgentResponse(_) => (-32006, 500, "INTERNAL", "INVALID_AGENT_RESPONSE"),
+            Self::ExtendedAgentCardNotConfigured => {
+                (-32007, 400, "FAILED_PRECONDITION", "EXTENDED_AGENT_CARD_NOT_CONFIGURED")
+            }
+            Self::ExtensionSupportRequired(_) => {
+                (-32008, 400, "FAILED_PRECONDITION", "EXTENSION_SUPPORT_REQUIRED")
+            }
+            Self::VersionNotSupported(_) => {
+                (-32009, 400, "FAILED_PRECONDITION", "VERSION_NOT_SUPPORTED")
+            }
+            Self::Unauthenticated(_) => (-32000, 401, "UNAUTHENTICATED", "UNAUTHENTICATED"),
+            Self::PermissionDenied(_) => (-32000, 403, "PERMISSION_DENIED", "PERMISSION_DENIED"),
+            Self::ResourceExhausted(_) => (-32000, 429, "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"),
+            Self::Unavailable(_) => (-32000, 503, "UNAVAILABLE", "UNAVAILABLE"),
+        }
     }
 
     fn message(&self) -> String {
@@ -101,23 +125,16 @@ impl A2aError {
             Self::VersionNotSupported(version) => {
                 format!("A2A version {version} is not supported; this agent speaks 1.0")
             }
+            Self::Unauthenticated(why) => format!("authentication required: {why}"),
+            Self::PermissionDenied(why) => format!("permission denied: {why}"),
+            Self::ResourceExhausted(why) => format!("too many requests: {why}"),
+            Self::Unavailable(why) => format!("unavailable: {why}"),
         }
     }
 
-    pub fn to_object(&self) -> ErrorObject {
+    /// The details of the error: `BadRequest` where fields are at fault, and always `ErrorInfo`.
+    pub fn details(&self) -> Vec<Value> {
         let mut details = Vec::new();
-        if let Some(reason) = self.reason() {
-            let metadata = match self {
-                Self::TaskNotFound(id) => json!({ "taskId": id }),
-                _ => json!({}),
-            };
-            details.push(json!({
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": reason,
-                "domain": "a2a-protocol.org",
-                "metadata": metadata,
-            }));
-        }
         if let Self::InvalidParams { fields, .. } = self
             && !fields.is_empty()
         {
@@ -126,10 +143,25 @@ impl A2aError {
                 "fieldViolations": fields,
             }));
         }
+        let (_, _, _, reason) = self.kind();
+        let metadata = match self {
+            Self::TaskNotFound(id) => json!({ "taskId": id }),
+            _ => json!({}),
+        };
+        details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": reason,
+            "domain": "a2a-protocol.org",
+            "metadata": metadata,
+        }));
+        details
+    }
+
+    pub fn to_object(&self) -> ErrorObject {
         ErrorObject {
             code: self.code(),
             message: self.message(),
-            data: (!details.is_empty()).then_some(Value::Array(details)),
+            data: Some(Value::Array(self.details())),
         }
     }
 }

@@ -99,33 +99,87 @@ fn ids_are_numbers_texts_or_null() {
 #[test]
 fn errors_have_the_codes_and_reasons_of_the_specification() {
     let text = String::new;
-    for (error, code, reason) in [
-        (A2aError::Parse(text()), -32700, None),
-        (A2aError::InvalidRequest(text()), -32600, None),
-        (A2aError::MethodNotFound(text()), -32601, None),
-        (A2aError::Internal(text()), -32603, None),
-        (A2aError::TaskNotFound(text()), -32001, Some("TASK_NOT_FOUND")),
-        (A2aError::TaskNotCancelable(text()), -32002, Some("TASK_NOT_CANCELABLE")),
-        (A2aError::PushNotificationNotSupported, -32003, Some("PUSH_NOTIFICATION_NOT_SUPPORTED")),
-        (A2aError::UnsupportedOperation(text()), -32004, Some("UNSUPPORTED_OPERATION")),
-        (A2aError::ContentTypeNotSupported(text()), -32005, Some("CONTENT_TYPE_NOT_SUPPORTED")),
-        (A2aError::InvalidAgentResponse(text()), -32006, Some("INVALID_AGENT_RESPONSE")),
+    for (error, code, status, name, reason) in [
+        (A2aError::Parse(text()), -32700, 400, "INVALID_ARGUMENT", "PARSE_ERROR"),
+        (A2aError::InvalidRequest(text()), -32600, 400, "INVALID_ARGUMENT", "INVALID_REQUEST"),
+        (A2aError::MethodNotFound(text()), -32601, 404, "NOT_FOUND", "METHOD_NOT_FOUND"),
+        (A2aError::invalid_field("id", ""), -32602, 400, "INVALID_ARGUMENT", "INVALID_PARAMS"),
+        (A2aError::Internal(text()), -32603, 500, "INTERNAL", "INTERNAL_ERROR"),
+        (A2aError::TaskNotFound(text()), -32001, 404, "NOT_FOUND", "TASK_NOT_FOUND"),
+        (
+            A2aError::TaskNotCancelable(text()),
+            -32002,
+            400,
+            "FAILED_PRECONDITION",
+            "TASK_NOT_CANCELABLE",
+        ),
+        (
+            A2aError::PushNotificationNotSupported,
+            -32003,
+            400,
+            "FAILED_PRECONDITION",
+            "PUSH_NOTIFICATION_NOT_SUPPORTED",
+        ),
+        (
+            A2aError::UnsupportedOperation(text()),
+            -32004,
+            400,
+            "FAILED_PRECONDITION",
+            "UNSUPPORTED_OPERATION",
+        ),
+        (
+            A2aError::ContentTypeNotSupported(text()),
+            -32005,
+            400,
+            "INVALID_ARGUMENT",
+            "CONTENT_TYPE_NOT_SUPPORTED",
+        ),
+        (A2aError::InvalidAgentResponse(text()), -32006, 500, "INTERNAL", "INVALID_AGENT_RESPONSE"),
         (
             A2aError::ExtendedAgentCardNotConfigured,
             -32007,
-            Some("EXTENDED_AGENT_CARD_NOT_CONFIGURED"),
+            400,
+            "FAILED_PRECONDITION",
+            "EXTENDED_AGENT_CARD_NOT_CONFIGURED",
         ),
-        (A2aError::ExtensionSupportRequired(text()), -32008, Some("EXTENSION_SUPPORT_REQUIRED")),
-        (A2aError::VersionNotSupported(text()), -32009, Some("VERSION_NOT_SUPPORTED")),
+        (
+            A2aError::ExtensionSupportRequired(text()),
+            -32008,
+            400,
+            "FAILED_PRECONDITION",
+            "EXTENSION_SUPPORT_REQUIRED",
+        ),
+        (
+            A2aError::VersionNotSupported(text()),
+            -32009,
+            400,
+            "FAILED_PRECONDITION",
+            "VERSION_NOT_SUPPORTED",
+        ),
+        (A2aError::Unauthenticated(text()), -32000, 401, "UNAUTHENTICATED", "UNAUTHENTICATED"),
+        (A2aError::PermissionDenied(text()), -32000, 403, "PERMISSION_DENIED", "PERMISSION_DENIED"),
+        (
+            A2aError::ResourceExhausted(text()),
+            -32000,
+            429,
+            "RESOURCE_EXHAUSTED",
+            "RESOURCE_EXHAUSTED",
+        ),
+        (A2aError::Unavailable(text()), -32000, 503, "UNAVAILABLE", "UNAVAILABLE"),
     ] {
         let object = error.to_object();
-        assert_eq!(object.code, code);
-        let told = object.data.as_ref().and_then(|data| data[0]["reason"].as_str());
-        assert_eq!(told, reason, "{error}");
-        assert_eq!(object.message, error.to_string());
+        assert_eq!((object.code, error.status()), (code, (status, name)), "{error}");
+        let details = error.details();
+        let info = details.last().expect("every error has details");
+        assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
+        assert_eq!(
+            (&info["reason"], &info["domain"]),
+            (&json!(reason), &json!("a2a-protocol.org"))
+        );
+        assert_eq!((object.message, object.data), (error.to_string(), Some(json!(details))));
     }
     let field = A2aError::invalid_field("message.parts", "must not be empty").to_object();
-    let violation = json!([{"@type": "type.googleapis.com/google.rpc.BadRequest",
-        "fieldViolations": [{"field": "message.parts", "description": "must not be empty"}]}]);
-    assert_eq!((field.code, field.data), (-32602, Some(violation)));
+    let violation = json!({"@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": "message.parts", "description": "must not be empty"}]});
+    assert_eq!((field.code, &field.data.expect("details")[0]), (-32602, &violation));
 }
