@@ -4,7 +4,7 @@
 //! Field names and meanings: <https://a2a-protocol.org/latest/specification/>.
 
 mod card;
-mod envelope;
+pub mod envelope;
 mod error;
 mod event;
 pub mod mcp;
