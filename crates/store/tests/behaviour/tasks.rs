@@ -1,6 +1,8 @@
 //! A2A tasks and attempts at steps.
 
-use a2a_types::{Inserted, Message, Part, Role, Task, TaskRecord, TaskState, TaskStatus};
+use a2a_types::{
+    Inserted, Message, NewTask, Part, Role, Task, TaskOwner, TaskRecord, TaskState, TaskStatus,
+};
 use incident::AttemptId;
 use serde_json::json;
 use store::{Attempt, Store, StoreError};
@@ -19,41 +21,48 @@ fn record(id: &str, key: Option<&str>) -> TaskRecord {
         history: vec![message.clone()],
         metadata: serde_json::Map::new(),
     };
-    TaskRecord { task, message, idempotency_key: key.map(str::to_owned) }
+    let idempotency_key = key.map(str::to_owned);
+    TaskRecord { task, message, owner: TaskOwner::default(), idempotency_key, sequence: 0 }
+}
+
+fn new(record: TaskRecord) -> NewTask {
+    NewTask { record, push: None }
 }
 
 pub(crate) async fn a_task_reads_back_and_changes(store: Store) {
     let tasks = store.task_store();
     assert_eq!(tasks.load("t-1".into()).await.unwrap(), None);
     let mut record = record("t-1", Some("k"));
-    assert!(matches!(tasks.insert(record.clone()).await.unwrap(), Inserted::New));
+    assert!(matches!(tasks.insert(new(record.clone())).await.unwrap(), Inserted::New));
     record.task.status.state = TaskState::Working;
     record.message = Message::new("m-2", Role::User, vec![Part::data(json!({"a": 1}))]);
-    tasks.save(record.clone()).await.unwrap();
+    tasks.save(record.clone(), Vec::new()).await.unwrap();
     assert_eq!(tasks.load("t-1".into()).await.unwrap(), Some(record));
 }
 
 pub(crate) async fn the_same_key_finds_the_same_task(store: Store) {
     let tasks = store.task_store();
-    tasks.insert(record("t-1", Some("k"))).await.unwrap();
-    let Inserted::Existing(known) = tasks.insert(record("t-2", Some("k"))).await.unwrap() else {
+    tasks.insert(new(record("t-1", Some("k")))).await.unwrap();
+    let Inserted::Existing(known) = tasks.insert(new(record("t-2", Some("k")))).await.unwrap()
+    else {
         panic!("a second task under one key");
     };
     assert_eq!(*known, record("t-1", Some("k")));
     assert_eq!(tasks.load("t-2".into()).await.unwrap(), None);
-    assert!(tasks.insert(record("t-1", Some("other"))).await.is_err(), "task ids are unique");
+    assert!(tasks.insert(new(record("t-1", Some("other")))).await.is_err(), "task ids are unique");
 }
 
 pub(crate) async fn without_a_key_every_task_is_new(store: Store) {
     let tasks = store.task_store();
     for id in ["t-1", "t-2"] {
-        assert!(matches!(tasks.insert(record(id, None)).await.unwrap(), Inserted::New));
+        assert!(matches!(tasks.insert(new(record(id, None))).await.unwrap(), Inserted::New));
     }
 }
 
 pub(crate) async fn racing_inserts_of_one_key_make_one_task(store: Store) {
     let tasks = store.task_store();
-    let inserts = (0..16).map(|number| tasks.insert(record(&format!("t-{number}"), Some("k"))));
+    let inserts =
+        (0..16).map(|number| tasks.insert(new(record(&format!("t-{number}"), Some("k")))));
     let inserted = futures::future::join_all(inserts).await;
     let is_new = |one: &Result<Inserted, _>| matches!(one, Ok(Inserted::New));
     assert_eq!(inserted.iter().filter(|one| is_new(one)).count(), 1);
@@ -74,9 +83,9 @@ pub(crate) async fn finished_and_waiting_tasks_are_not_taken_up(store: Store) {
     ];
     for (id, state) in states {
         let mut record = record(id, None);
-        tasks.insert(record.clone()).await.unwrap();
+        tasks.insert(new(record.clone())).await.unwrap();
         record.task.status.state = state;
-        tasks.save(record).await.unwrap();
+        tasks.save(record, Vec::new()).await.unwrap();
     }
     let unfinished = tasks.unfinished().await.unwrap();
     let ids: Vec<&str> = unfinished.iter().map(|record| record.task.id.as_str()).collect();

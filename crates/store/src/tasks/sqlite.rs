@@ -1,0 +1,83 @@
+//! The task store of a SQLite file.
+
+mod push;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use a2a_types::{
+    Delivery, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig,
+    TaskQuery, TaskRecord, TaskStore,
+};
+use jiff::Timestamp;
+
+use crate::Store;
+
+impl Store {
+    /// This database as the place where an A2A server keeps its tasks.
+    pub fn task_store(&self) -> Arc<dyn TaskStore> {
+        Arc::new(Tasks(self.clone()))
+    }
+}
+
+#[derive(Debug)]
+struct Tasks(Store);
+
+impl TaskStore for Tasks {
+    fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
+        Box::pin(async move { Ok(self.insert_task(new).await?) })
+    }
+
+    fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
+        Box::pin(async move { Ok(self.save_task(record, &events).await?) })
+    }
+
+    fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        Box::pin(async move { Ok(self.load_task(&id).await?) })
+    }
+
+    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
+        Box::pin(async move { Ok(self.unfinished_tasks().await?) })
+    }
+
+    fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
+        Box::pin(async move { Ok(self.list_tasks(&query).await?) })
+    }
+
+    fn events(&self, id: String, sequence: u64, limit: u32) -> StoreFuture<'_, Vec<TaskEvent>> {
+        Box::pin(async move { Ok(self.task_events(&id, sequence, limit).await?) })
+    }
+
+    fn put_push(&self, config: TaskPushNotificationConfig) -> StoreFuture<'_, ()> {
+        Box::pin(async move { Ok(self.put_push_config(&config).await?) })
+    }
+
+    fn pushes(&self, task_id: String) -> StoreFuture<'_, Vec<TaskPushNotificationConfig>> {
+        Box::pin(async move { Ok(self.push_configs(&task_id).await?) })
+    }
+
+    fn delete_push(&self, task_id: String, id: String) -> StoreFuture<'_, ()> {
+        Box::pin(async move { Ok(self.delete_push_config(&task_id, &id).await?) })
+    }
+
+    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
+        Box::pin(async move { Ok(self.first_due_deliveries(now, limit).await?) })
+    }
+
+    fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        Box::pin(async move { Ok(self.next_delivery_at().await?) })
+    }
+
+    fn finish_delivery(&self, id: i64) -> StoreFuture<'_, ()> {
+        Box::pin(async move { Ok(self.remove_delivery(id).await?) })
+    }
+
+    fn delay_delivery(&self, id: i64, not_before: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(async move { Ok(self.put_off_delivery(id, not_before).await?) })
+    }
+
+    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        Box::pin(async move { Ok(self.expire_tasks(before, limit).await?) })
+    }
+}

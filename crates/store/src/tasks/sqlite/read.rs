@@ -1,0 +1,112 @@
+//! Reads of tasks and their events.
+
+use a2a_types::{Task, TaskCursor, TaskEvent, TaskPage, TaskQuery, TaskRecord};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::Tasks;
+use crate::StoreError;
+use crate::sqlite::{from_json, from_micros, to_micros};
+use crate::tasks::row::{TaskRow, read_event, state_name};
+
+impl Tasks {
+    pub(super) async fn load_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM task WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.0.readers)
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    pub(super) async fn unfinished_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM task WHERE is_unfinished = 1 ORDER BY number")
+            .fetch_all(&self.0.readers)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn task_events(
+        &self,
+        id: &str,
+        sequence: u64,
+        limit: u32,
+    ) -> Result<Vec<TaskEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sequence, event FROM task_event \
+             WHERE task = (SELECT number FROM task WHERE id = ?) AND sequence > ? \
+             ORDER BY sequence LIMIT ?",
+        )
+        .bind(id)
+        .bind(sequence.cast_signed())
+        .bind(limit)
+        .fetch_all(&self.0.readers)
+        .await?;
+        rows.iter().map(|row| read_event(row.get("sequence"), row.get("event"))).collect()
+    }
+
+    pub(super) async fn list_tasks(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
+        let mut snapshot = self.0.readers.begin().await?;
+        let mut count = QueryBuilder::new("SELECT COUNT(*) FROM task");
+        push_filters(&mut count, query);
+        let total: i64 = count.build().fetch_one(&mut *snapshot).await?.get(0);
+
+        let mut page = QueryBuilder::new("SELECT id, updated_at, task FROM task");
+        push_filters(&mut page, query);
+        if let Some(after) = &query.after {
+            page.push(" AND (updated_at, id) < (").push_bind(to_micros(after.updated_at));
+            page.push(", ").push_bind(&after.id).push(")");
+        }
+        page.push(" ORDER BY updated_at DESC, id DESC LIMIT ");
+        page.push_bind(i64::from(query.limit) + 1);
+        let mut rows = page.build().fetch_all(&mut *snapshot).await?;
+
+        let has_more = rows.len() > query.limit as usize;
+        rows.truncate(query.limit as usize);
+        let next = rows.last().filter(|_| has_more).map(|row| TaskCursor {
+            updated_at: from_micros(row.get("updated_at")),
+            id: row.get("id"),
+        });
+        let tasks = rows.iter().map(|row| read_task(row, query.with_artifacts));
+        Ok(TaskPage { tasks: tasks.collect::<Result<_, _>>()?, next, total: total.cast_unsigned() })
+    }
+}
+
+fn push_filters<'a>(sql: &mut QueryBuilder<Sqlite>, query: &'a TaskQuery) {
+    sql.push(" WHERE tenant = ").push_bind(query.owner.tenant.clone());
+    sql.push(" AND principal = ").push_bind(query.owner.principal.clone());
+    if let Some(context_id) = &query.context_id {
+        sql.push(" AND context_id = ").push_bind(context_id.clone());
+    }
+    if let Some(state) = &query.state {
+        sql.push(" AND state = ").push_bind(state_name(state));
+    }
+    if let Some(since) = query.since {
+        sql.push(" AND updated_at >= ").push_bind(to_micros(since));
+    }
+}
+
+fn read_task(row: &SqliteRow, with_artifacts: bool) -> Result<Task, StoreError> {
+    let mut task: Task = from_json(row.get("task"), "task")?;
+    if !with_artifacts {
+        task.artifacts.clear();
+    }
+    Ok(task)
+}
+
+pub(super) fn read(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
+    let row = TaskRow {
+        id: row.get("id"),
+        tenant: row.get("tenant"),
+        principal: row.get("principal"),
+        idempotency_key: row.get("idempotency_key"),
+        context_id: row.get("context_id"),
+        state: row.get("state"),
+        is_unfinished: row.get("is_unfinished"),
+        is_terminal: row.get("is_terminal"),
+        updated_at: row.get("updated_at"),
+        sequence: row.get::<i64, _>("sequence").cast_unsigned(),
+        task: row.get("task"),
+        message: row.get("message"),
+    };
+    row.into_record()
+}
