@@ -236,5 +236,6 @@ fn card(address: &str) -> AgentCard {
         default_output_modes: Vec::new(),
         skills: Vec::new(),
         icon_url: None,
+        signatures: Vec::new(),
     }
 }
