@@ -1,5 +1,6 @@
 //! A2A 1.0, JSON-RPC binding: one server for every agent and one client for every caller.
 
+mod auth;
 mod caller;
 mod card;
 mod client;
@@ -7,6 +8,10 @@ mod memory;
 mod server;
 mod tasks;
 
+pub use auth::{
+    AuthError, Authentication, AuthenticationConfig, BearerConfig, JwtAlgorithm, JwtConfig,
+    SettingError,
+};
 pub use caller::Caller;
 pub use card::Profile;
 pub use client::{Client, ClientError, ClientOptions, Send};

@@ -1,5 +1,7 @@
 //! Who calls, as far as the server knows.
 
+use std::collections::BTreeSet;
+
 use a2a_types::TaskOwner;
 
 /// The party behind a request. Nobody in particular where the server asks for no authentication.
@@ -7,6 +9,10 @@ use a2a_types::TaskOwner;
 pub struct Caller {
     /// The authenticated name; empty without authentication.
     pub principal: String,
+    /// The scopes its token grants.
+    pub scopes: BTreeSet<String>,
+    /// The roles its token names.
+    pub roles: BTreeSet<String>,
 }
 
 impl Caller {

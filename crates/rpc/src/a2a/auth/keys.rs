@@ -1,0 +1,116 @@
+//! Public keys with the algorithms each may be used for. A key that says nothing usable, or a
+//! secret one, is left out: the algorithm of a signature is chosen by the key, not by its sender.
+
+use std::fmt;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Public keys by their id.
+#[derive(Clone, Default)]
+pub(crate) struct KeySet(Vec<Key>);
+
+#[derive(Clone)]
+struct Key {
+    id: String,
+    algorithms: Vec<Algorithm>,
+    key: DecodingKey,
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Value>,
+}
+
+impl KeySet {
+    /// The usable keys of a JSON Web Key Set (RFC 7517).
+    pub(crate) fn from_jwks(bytes: &[u8]) -> Result<Self, String> {
+        let jwks: Jwks = serde_json::from_slice(bytes)
+            .map_err(|error| format!("is no JSON Web Key Set: {error}"))?;
+        let keys: Vec<Key> = jwks.keys.into_iter().filter_map(Key::from_json).collect();
+        match keys.is_empty() {
+            true => Err("holds no public signature key with a `kid`".into()),
+            false => Ok(Self(keys)),
+        }
+    }
+
+    /// One public key in PEM, under the id it is to be known by.
+    pub(crate) fn from_pem(id: &str, pem: &[u8]) -> Result<Self, String> {
+        let ec = || DecodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
+        let ed = || DecodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
+        let rsa = || DecodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
+        let (key, algorithm) = ec().or_else(|_| ed()).or_else(|_| rsa()).map_err(|_| {
+            "is no public key in PEM that can be used: P-256, Ed25519 or RSA".to_owned()
+        })?;
+        Ok(Self(vec![Key { id: id.to_owned(), algorithms: vec![algorithm], key }]))
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `signature` over `message` was made by the key `id` with `algorithm`.
+    pub(crate) fn verify(
+        &self,
+        id: &str,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &str,
+    ) -> bool {
+        let fits = |key: &&Key| key.id == id && key.algorithms.contains(&algorithm);
+        let verify =
+            |key: &Key| jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm);
+        self.0.iter().filter(fits).any(|key| verify(key).unwrap_or(false))
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| (&key.id, &key.algorithms))).finish()
+    }
+}
+
+impl Key {
+    fn from_json(json: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(json).ok()?;
+        let (algorithms, common) = (algorithms(&jwk), &jwk.common);
+        if common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {
+            return None;
+        }
+        let operations = common.key_operations.as_ref();
+        if operations.is_some_and(|all| !all.contains(&KeyOperations::Verify)) {
+            return None;
+        }
+        let id = common.key_id.clone().filter(|id| !id.is_empty())?;
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        (!algorithms.is_empty()).then_some(Self { id, algorithms, key })
+    }
+}
+
+/// What a key may be used with: its type decides, and its own `alg` if it has one.
+fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    let mut algorithms = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => vec![RS256, RS384, RS512, PS256, PS384, PS512],
+        AlgorithmParameters::EllipticCurve(key) => match key.curve {
+            EllipticCurve::P256 => vec![ES256],
+            EllipticCurve::P384 => vec![ES384],
+            _ => vec![],
+        },
+        AlgorithmParameters::OctetKeyPair(key) => match key.curve {
+            EllipticCurve::Ed25519 => vec![EdDSA],
+            _ => vec![],
+        },
+        _ => vec![],
+    };
+    if let Some(own) = jwk.common.key_algorithm {
+        algorithms.retain(|algorithm| own.to_string() == format!("{algorithm:?}"));
+    }
+    algorithms
+}
