@@ -16,9 +16,9 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 pub use config::{AuthenticationConfig, BearerConfig, JwtAlgorithm, JwtConfig, SettingError};
-pub(crate) use keys::KeySet;
 
 use super::Caller;
+
 use bearer::Bearers;
 use jwt::JwtVerifier;
 

@@ -36,25 +36,6 @@ impl KeySet {
         }
     }
 
-    /// One public key in PEM, under the id it is to be known by.
-    pub(crate) fn from_pem(id: &str, pem: &[u8]) -> Result<Self, String> {
-        let ec = || DecodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
-        let ed = || DecodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
-        let rsa = || DecodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
-        let (key, algorithm) = ec().or_else(|_| ed()).or_else(|_| rsa()).map_err(|_| {
-            "is no public key in PEM that can be used: P-256, Ed25519 or RSA".to_owned()
-        })?;
-        Ok(Self(vec![Key { id: id.to_owned(), algorithms: vec![algorithm], key }]))
-    }
-
-    pub(crate) fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether `signature` over `message` was made by the key `id` with `algorithm`.
     pub(crate) fn verify(
         &self,
