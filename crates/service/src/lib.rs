@@ -25,6 +25,6 @@ pub use json_only::require_json;
 pub use loopback::own_loopback_address;
 pub use metrics::Metrics;
 pub use process::{Process, ShutdownError};
-pub use run::{Running, run};
+pub use run::{Running, run, run_with};
 pub use secret::Secret;
 pub use telemetry::{LogFormat, init_telemetry};

@@ -73,7 +73,43 @@ where
         println!("{name}: configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }
-    let telemetry = runtime.block_on(async { init_telemetry(name, args.log_format) })?;
+    let outcome = run_until_signal(name, &runtime, config, args.log_format, start);
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// The same for a program that has its settings from elsewhere, such as its own command line.
+///
+/// # Errors
+/// The program does not start, or does not end in time.
+pub fn run_with<C, S, F>(
+    name: &'static str,
+    config: C,
+    log_format: LogFormat,
+    start: S,
+) -> anyhow::Result<()>
+where
+    S: FnOnce(C, Process) -> F,
+    F: Future<Output = anyhow::Result<Running>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = run_until_signal(name, &runtime, config, log_format, start);
+    runtime.shutdown_background();
+    outcome
+}
+
+fn run_until_signal<C, S, F>(
+    name: &'static str,
+    runtime: &tokio::runtime::Runtime,
+    config: C,
+    log_format: LogFormat,
+    start: S,
+) -> anyhow::Result<()>
+where
+    S: FnOnce(C, Process) -> F,
+    F: Future<Output = anyhow::Result<Running>>,
+{
+    let telemetry = runtime.block_on(async { init_telemetry(name, log_format) })?;
     let process = Process::new(name);
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
@@ -87,8 +123,7 @@ where
         }
     });
     drop(telemetry);
-    runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome
 }
 
 struct Signals {

@@ -16,7 +16,7 @@ const ROWS: [&[&str]; 5] = [
         "fault-simulator",
     ],
     &["cli"],
-    &["scenarios", "xtask"],
+    &["scenarios", "tck-sut", "xtask"],
 ];
 
 /// What only one crate may name, and that crate.
