@@ -5,6 +5,7 @@ mod caller;
 mod card;
 mod client;
 mod memory;
+mod push;
 mod server;
 mod tasks;
 
@@ -16,5 +17,8 @@ pub use caller::Caller;
 pub use card::Profile;
 pub use client::{Client, ClientError, ClientOptions, Send};
 pub use memory::MemoryTaskStore;
+pub use push::{
+    Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,
+};
 pub use server::{RPC_PATH, Server, ServerOptions};
 pub use tasks::{Agent, AgentError, Job, TRANSIENT_KEY, Updates};

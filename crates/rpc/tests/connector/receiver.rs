@@ -1,0 +1,86 @@
+//! Something that listens, counts who connects and answers every request the same.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    _serving: JoinSet<()>,
+}
+
+impl Receiver {
+    pub(crate) async fn on(host: &str, answer: &str) -> Self {
+        Self::serve(vec![TcpListener::bind((host, 0)).await.unwrap()], answer)
+    }
+
+    /// On one port of both loopback addresses.
+    pub(crate) async fn on_loopback(answer: &str) -> Self {
+        loop {
+            let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = v4.local_addr().unwrap().port();
+            // The other port may be another test's.
+            if let Ok(v6) = TcpListener::bind(("::1", port)).await {
+                return Self::serve(vec![v4, v6], answer);
+            }
+        }
+    }
+
+    pub(crate) async fn on_loopback_port(port: u16, answer: &str) -> Self {
+        Self::serve(vec![TcpListener::bind(("127.0.0.1", port)).await.unwrap()], answer)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    fn serve(listeners: Vec<TcpListener>, answer: &str) -> Self {
+        let address = listeners[0].local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            let (answer, seen) = (answer.to_owned(), connections.clone());
+            serving.spawn(async move {
+                let mut open = JoinSet::new();
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    seen.fetch_add(1, Ordering::SeqCst);
+                    open.spawn(converse(stream, answer.clone()));
+                }
+            });
+        }
+        Self { address, connections, _serving: serving }
+    }
+}
+
+/// Answers each request of a connection; an empty answer leaves it open and silent.
+async fn converse(mut stream: TcpStream, answer: String) {
+    let mut seen = Vec::new();
+    let mut piece = [0; 1024];
+    loop {
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => seen.extend(&piece[..length]),
+        }
+        // Every request of these tests ends with its body.
+        if seen.ends_with(b"{}") {
+            seen.clear();
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+            if answer.contains("Connection: close") {
+                return;
+            }
+        }
+    }
+}
