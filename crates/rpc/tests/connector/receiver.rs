@@ -32,8 +32,15 @@ impl Receiver {
         }
     }
 
-    pub(crate) async fn on_loopback_port(port: u16, answer: &str) -> Self {
-        Self::serve(vec![TcpListener::bind(("127.0.0.1", port)).await.unwrap()], answer)
+    /// Two on one port: the first on 127.0.0.2, the other on 127.0.0.1.
+    pub(crate) async fn pair(answer: &str) -> (Self, Self) {
+        loop {
+            let first = TcpListener::bind("127.0.0.2:0").await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            if let Ok(other) = TcpListener::bind(("127.0.0.1", port)).await {
+                return (Self::serve(vec![first], answer), Self::serve(vec![other], answer));
+            }
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {

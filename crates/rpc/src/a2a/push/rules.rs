@@ -15,8 +15,21 @@ const URL_BYTES: usize = 2048;
 const FIRST_FREE_PORT: u16 = 1024;
 /// Names that mean something on the inside of a network only, and all below them.
 const INSIDE: &[&str] = &[
-    "alt", "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local",
-    "localdomain", "localhost", "onion", "private", "svc", "test",
+    "alt",
+    "arpa",
+    "corp",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "onion",
+    "private",
+    "svc",
+    "test",
 ];
 
 /// A host name, or with a leading dot every name below one.
@@ -42,10 +55,10 @@ impl TryFrom<String> for HostPattern {
             None => ("", text.as_str()),
         };
         match Host::parse(name) {
-            Ok(host) if !name.ends_with('.') => Ok(Self(format!("{dot}{host}"))),
-            _ => Err(format!(
-                "{text:?} is neither a host name nor a dot and the name of a domain"
-            )),
+            Ok(host) if !name.ends_with('.') && !name.contains('*') => {
+                Ok(Self(format!("{dot}{host}")))
+            }
+            _ => Err(format!("{text:?} is neither a host name nor a dot and the name of a domain")),
         }
     }
 }
