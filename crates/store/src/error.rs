@@ -24,6 +24,10 @@ pub enum StoreError {
     BrokenChain { incident: String, sequence: i64 },
     #[error("the database is unavailable")]
     Unavailable(#[from] sqlx::Error),
+    #[error("the database is closed")]
+    Closed,
+    #[error("{field} {problem}")]
+    Refused { field: &'static str, problem: &'static str },
     #[error("the tables cannot be brought to this version")]
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
@@ -32,6 +36,16 @@ impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether other writes of the same transaction may succeed without the one that failed.
+    pub(crate) fn is_of_one_write(&self) -> bool {
+        matches!(
+            self,
+            Self::Exists { .. }
+                | Self::Unreadable { .. }
+                | Self::Unavailable(sqlx::Error::Database(_))
+        )
     }
 
     pub(crate) fn on_insert(error: sqlx::Error, what: impl Into<String>) -> Self {

@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 };
 
 use crate::StoreError;
+use crate::tasks::{Committer, start_committer};
 
 /// Connections that read beside the one that writes.
 const READERS: u32 = 2;
@@ -24,6 +25,7 @@ const WRITER_WAIT: Duration = Duration::from_secs(10);
 pub struct Store {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
+    pub(crate) committer: Arc<Committer>,
     _lock: Arc<File>,
 }
 
@@ -58,7 +60,8 @@ impl Store {
             .acquire_timeout(WRITER_WAIT)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, readers, _lock: lock })
+        let committer = Arc::new(start_committer(writer.clone(), &lock));
+        Ok(Self { writer, readers, committer, _lock: lock })
     }
 
     /// Starts a transaction; it has the database's only writer until it ends.
@@ -69,8 +72,9 @@ impl Store {
         Ok(Transaction(self.writer.begin_with("BEGIN IMMEDIATE").await?))
     }
 
-    /// Closes every connection; what is committed is on disk.
+    /// Closes every connection; what is committed is on disk, and what waited to be is.
     pub async fn close(&self) {
+        self.committer.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

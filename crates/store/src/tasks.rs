@@ -1,4 +1,8 @@
-//! A2A tasks of the agent that owns a database: the task store that an A2A server asks for.
+//! A2A tasks of one agent: the task store that an A2A server asks for, on SQLite and on PostgreSQL.
 
+mod committer;
 mod row;
 mod sqlite;
+
+pub(crate) use committer::Committer;
+pub(crate) use sqlite::start_committer;

@@ -1,10 +1,24 @@
-//! Tasks and events as columns. Bodies are JSON; what is searched for stands beside them.
+//! Tasks, events and push configurations as columns. Bodies are JSON; what is searched for stands
+//! beside them.
 
-use a2a_types::{StreamResponse, TaskEvent, TaskOwner, TaskRecord, TaskState};
+use a2a_types::{
+    NewTask, StreamResponse, TaskEvent, TaskOwner, TaskPushNotificationConfig, TaskRecord,
+    TaskState,
+};
 use serde::Serialize;
 
 use crate::StoreError;
 use crate::sqlite::{from_json, to_json, to_micros};
+
+/// Longest text of a column that is searched for; an index holds several.
+const LONGEST: usize = 512;
+
+/// A change of one task, ready to be stored.
+#[derive(Debug)]
+pub(super) enum Write {
+    Insert { task: TaskRow, push: Option<PushRow> },
+    Save { task: TaskRow, events: Vec<EventRow> },
+}
 
 #[derive(Debug, Serialize)]
 pub(super) struct TaskRow {
@@ -28,6 +42,88 @@ pub(super) struct EventRow {
     pub(super) task_id: String,
     pub(super) sequence: u64,
     pub(super) event: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PushRow {
+    pub(super) task_id: String,
+    pub(super) id: String,
+    pub(super) config: String,
+}
+
+impl Write {
+    pub(super) fn insert(new: NewTask) -> Result<Self, StoreError> {
+        let task = TaskRow::new(new.record)?;
+        let push = new.push.map(|config| PushRow::new(&task.id, &config)).transpose()?;
+        Ok(Self::Insert { task, push })
+    }
+
+    pub(super) fn save(record: TaskRecord, events: &[TaskEvent]) -> Result<Self, StoreError> {
+        let task = TaskRow::new(record)?;
+        let events = events.iter().map(|event| EventRow::new(&task.id, event)).collect();
+        Ok(Self::Save { task, events })
+    }
+
+    fn task(&self) -> &TaskRow {
+        match self {
+            Self::Insert { task, .. } | Self::Save { task, .. } => task,
+        }
+    }
+
+    pub(super) fn task_id(&self) -> &str {
+        &self.task().id
+    }
+
+    /// The size of the bodies.
+    pub(super) fn bytes(&self) -> usize {
+        let events = match self {
+            Self::Insert { .. } => 0,
+            Self::Save { events, .. } => events.iter().map(|row| row.event.len()).sum(),
+        };
+        self.task().task.len() + self.task().message.len() + events
+    }
+}
+
+/// The rows of a batch, by table, in the order of the writes.
+#[derive(Debug, Default)]
+pub(super) struct Sorted<'a> {
+    pub(super) inserts: Vec<&'a TaskRow>,
+    pub(super) pushes: Vec<&'a PushRow>,
+    pub(super) saves: Vec<&'a TaskRow>,
+    pub(super) events: Vec<&'a EventRow>,
+}
+
+impl<'a> Sorted<'a> {
+    pub(super) fn new(batch: &'a [Write]) -> Self {
+        let mut sorted = Self::default();
+        for write in batch {
+            match write {
+                Write::Insert { task, push } => {
+                    sorted.inserts.push(task);
+                    sorted.pushes.extend(push);
+                }
+                Write::Save { task, events } => {
+                    sorted.saves.push(task);
+                    sorted.events.extend(events);
+                }
+            }
+        }
+        sorted
+    }
+}
+
+impl TaskRow {
+    /// # Errors
+    /// What is searched for is too long, or no database can hold it.
+    fn new(record: TaskRecord) -> Result<Self, StoreError> {
+        let row = Self::from(record);
+        check("the task id", &row.id)?;
+        check("the tenant", &row.tenant)?;
+        check("the principal", &row.principal)?;
+        check("the context id", &row.context_id)?;
+        check("the idempotency key", row.idempotency_key.as_deref().unwrap_or_default())?;
+        Ok(row)
+    }
 }
 
 impl From<TaskRecord> for TaskRow {
@@ -63,10 +159,30 @@ impl TaskRow {
 }
 
 impl EventRow {
-    pub(super) fn new(task_id: &str, event: &TaskEvent) -> Self {
+    fn new(task_id: &str, event: &TaskEvent) -> Self {
         let (sequence, event) = (event.sequence, to_json(&event.event));
         Self { task_id: task_id.to_owned(), sequence, event }
     }
+}
+
+impl PushRow {
+    pub(super) fn new(
+        task_id: &str,
+        config: &TaskPushNotificationConfig,
+    ) -> Result<Self, StoreError> {
+        check("the id of the push configuration", &config.id)?;
+        Ok(Self { task_id: task_id.to_owned(), id: config.id.clone(), config: to_json(config) })
+    }
+}
+
+/// PostgreSQL has no text with a NUL character, and indexes have a longest text.
+fn check(field: &'static str, text: &str) -> Result<(), StoreError> {
+    let problem = match text {
+        text if text.contains('\0') => "holds a NUL character",
+        text if text.len() > LONGEST => "is longer than 512 bytes",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Refused { field, problem })
 }
 
 pub(super) fn read_event(sequence: i64, event: &str) -> Result<TaskEvent, StoreError> {

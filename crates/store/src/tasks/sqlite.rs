@@ -4,6 +4,7 @@ mod push;
 mod read;
 mod write;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use a2a_types::{
@@ -11,8 +12,15 @@ use a2a_types::{
     TaskQuery, TaskRecord, TaskStore,
 };
 use jiff::Timestamp;
+use sqlx::SqlitePool;
 
+use super::Committer;
+use super::row::Write;
 use crate::Store;
+
+pub(crate) fn start_committer(pool: SqlitePool, lock: &Arc<File>) -> Committer {
+    Committer::start(write::Writer { pool, lock: Arc::downgrade(lock) })
+}
 
 impl Store {
     /// This database as the place where an A2A server keeps its tasks.
@@ -26,11 +34,17 @@ struct Tasks(Store);
 
 impl TaskStore for Tasks {
     fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
-        Box::pin(async move { Ok(self.insert_task(new).await?) })
+        Box::pin(async move {
+            let known = self.0.committer.write(Write::insert(new)?).await?;
+            Ok(known.map_or(Inserted::New, Inserted::Existing))
+        })
     }
 
     fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
-        Box::pin(async move { Ok(self.save_task(record, &events).await?) })
+        Box::pin(async move {
+            self.0.committer.write(Write::save(record, &events)?).await?;
+            Ok(())
+        })
     }
 
     fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {

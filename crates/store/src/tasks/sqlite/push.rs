@@ -6,17 +6,17 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::Tasks;
-use super::write::{PUT_PUSH, PushRow};
+use super::write::PUT_PUSH;
 use crate::StoreError;
 use crate::sqlite::{from_json, from_micros, to_json, to_micros};
-use crate::tasks::row::read_event;
+use crate::tasks::row::{PushRow, read_event};
 
 impl Tasks {
     pub(super) async fn put_push_config(
         &self,
         config: &TaskPushNotificationConfig,
     ) -> Result<(), StoreError> {
-        let row = PushRow::new(&config.task_id, config);
+        let row = PushRow::new(&config.task_id, config)?;
         sqlx::query(PUT_PUSH).bind(to_json(&[row])).execute(&self.0.writer).await?;
         Ok(())
     }

@@ -2,17 +2,20 @@
 //! any size costs as many statements as one task.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Weak;
 
-use a2a_types::{Inserted, NewTask, TaskEvent, TaskPushNotificationConfig, TaskRecord};
+use a2a_types::TaskRecord;
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::Tasks;
 use super::read::read;
 use crate::StoreError;
 use crate::sqlite::{to_json, to_micros};
-use crate::tasks::row::{EventRow, TaskRow};
+use crate::tasks::committer::{Backend, Written};
+use crate::tasks::row::{PushRow, Sorted, TaskRow, Write};
 
 const INSERT: &str = "INSERT INTO task (id, tenant, principal, idempotency_key, context_id, state, \
        is_unfinished, is_terminal, updated_at, sequence, task, message) \
@@ -49,52 +52,49 @@ pub(super) const PUT_PUSH: &str = "INSERT INTO push_config (task, id, config) \
      FROM json_each(?1) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id' WHERE true \
      ON CONFLICT (task, id) DO UPDATE SET config = excluded.config";
 
-#[derive(Debug, Serialize)]
-pub(super) struct PushRow {
-    pub(super) task_id: String,
-    pub(super) id: String,
-    pub(super) config: String,
+/// The writer of a file, for as long as some store has the file open.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) pool: SqlitePool,
+    pub(super) lock: Weak<File>,
 }
 
-impl PushRow {
-    pub(super) fn new(task_id: &str, config: &TaskPushNotificationConfig) -> Self {
-        Self { task_id: task_id.to_owned(), id: config.id.clone(), config: to_json(config) }
+impl Backend for Writer {
+    async fn commit(&self, batch: &[Write]) -> Result<Vec<Written>, StoreError> {
+        let _lock = self.lock.upgrade().ok_or(StoreError::Closed)?;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let written = write_all(&mut transaction, batch).await?;
+        transaction.commit().await?;
+        Ok(written)
     }
+}
+
+async fn write_all(
+    connection: &mut SqliteConnection,
+    batch: &[Write],
+) -> Result<Vec<Written>, StoreError> {
+    let Sorted { inserts, pushes, saves, events } = Sorted::new(batch);
+    let new = insert_all(connection, &inserts).await?;
+    let pushes: Vec<&PushRow> =
+        pushes.into_iter().filter(|push| new.contains(&push.task_id)).collect();
+    run(connection, PUT_PUSH, &pushes).await?;
+    run(connection, UPDATE, &saves).await?;
+    run(connection, INSERT_EVENTS, &events).await?;
+    run(connection, INSERT_DELIVERIES, &events).await?;
+
+    let mut written = Vec::with_capacity(batch.len());
+    for write in batch {
+        written.push(match write {
+            Write::Insert { task, .. } if !new.contains(&task.id) => {
+                Some(Box::new(existing(connection, task).await?))
+            }
+            _ => None,
+        });
+    }
+    Ok(written)
 }
 
 impl Tasks {
-    pub(super) async fn insert_task(&self, new: NewTask) -> Result<Inserted, StoreError> {
-        let push = new.push.map(|config| PushRow::new(&new.record.task.id, &config));
-        let row = TaskRow::from(new.record);
-        let mut transaction = self.0.begin().await?;
-        let connection = &mut *transaction.0;
-        if insert_all(connection, &[&row]).await?.is_empty() {
-            let known = existing(connection, &row).await?;
-            return Ok(Inserted::Existing(Box::new(known)));
-        }
-        if let Some(push) = push {
-            run(connection, PUT_PUSH, &[push]).await?;
-        }
-        transaction.commit().await?;
-        Ok(Inserted::New)
-    }
-
-    pub(super) async fn save_task(
-        &self,
-        record: TaskRecord,
-        events: &[TaskEvent],
-    ) -> Result<(), StoreError> {
-        let row = TaskRow::from(record);
-        let events: Vec<EventRow> =
-            events.iter().map(|event| EventRow::new(&row.id, event)).collect();
-        let mut transaction = self.0.begin().await?;
-        let connection = &mut *transaction.0;
-        run(connection, UPDATE, &[row]).await?;
-        run(connection, INSERT_EVENTS, &events).await?;
-        run(connection, INSERT_DELIVERIES, &events).await?;
-        transaction.commit().await
-    }
-
     pub(super) async fn expire_tasks(
         &self,
         before: Timestamp,
@@ -119,8 +119,12 @@ async fn insert_all(
     connection: &mut SqliteConnection,
     rows: &[&TaskRow],
 ) -> Result<HashSet<String>, StoreError> {
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
     let inserted = sqlx::query(INSERT).bind(to_json(&rows)).fetch_all(connection).await;
-    let inserted = inserted.map_err(|error| StoreError::on_insert(error, "a task of this id"))?;
+    let inserted =
+        inserted.map_err(|error| StoreError::on_insert(error, "a task of the same id"))?;
     Ok(inserted.iter().map(|row| row.get("id")).collect())
 }
 
@@ -141,7 +145,7 @@ async fn existing(
 }
 
 /// Runs a statement over rows, if there are any.
-pub(super) async fn run<T: Serialize>(
+async fn run<T: Serialize>(
     connection: &mut SqliteConnection,
     statement: &'static str,
     rows: &[T],
