@@ -21,4 +21,4 @@ pub use push::{
     Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,
 };
 pub use server::{RPC_PATH, Server, ServerOptions};
-pub use tasks::{Agent, AgentError, Job, TRANSIENT_KEY, Updates};
+pub use tasks::{Agent, AgentError, Job, TRANSIENT_KEY, TaskOptions, Updates};

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use super::caller::Caller;
-use super::tasks::{Agent, TakeMessage, Tasks};
+use super::tasks::{Agent, TakeMessage, Taken, TaskOptions, Tasks};
 use crate::Host;
 
 /// Where the JSON-RPC binding is served.
@@ -43,11 +43,12 @@ const KNOWN_ELSEWHERE: &[&str] = &[
 pub struct ServerOptions {
     /// Largest request body; beyond it the answer is 413.
     pub body_bytes: usize,
+    pub tasks: TaskOptions,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { body_bytes: 4 << 20 }
+        Self { body_bytes: 4 << 20, tasks: TaskOptions::default() }
     }
 }
 
@@ -74,7 +75,7 @@ impl Server {
         host: &Host,
         options: ServerOptions,
     ) -> Self {
-        let tasks = Tasks::new(agent, store, host.clone());
+        let tasks = Tasks::new(agent, store, host.clone(), options.tasks.clone(), Arc::default());
         let body = serde_json::to_string(card).expect("a card has string keys only");
         let etag = format!("\"{:016x}\"", fnv1a(body.as_bytes()));
         Self {
@@ -91,6 +92,11 @@ impl Server {
     /// The task store cannot be read.
     pub async fn resume(&self) -> Result<usize, a2a_types::TaskStoreError> {
         self.tasks.resume().await
+    }
+
+    /// Tasks in memory: those at work, and those that somebody waits for or listens to.
+    pub fn live_tasks(&self) -> usize {
+        self.tasks.live_count()
     }
 
     /// The card and the JSON-RPC endpoint.
@@ -191,18 +197,17 @@ async fn send_message(
     let caller = extensions.get::<CallerKey>().and_then(|key| key.0.clone());
     let key = caller.map(|key| format!("{key}/{}", request.message.message_id));
     let owner = Caller::default().owner(&request.tenant);
-    let take = TakeMessage {
-        owner: owner.clone(),
-        message: request.message,
-        idempotency_key: key,
-        push: None,
+    let take = TakeMessage { owner, message: request.message, idempotency_key: key, push: None };
+    let taken = match configuration.return_immediately {
+        true => tasks.take(take).await?,
+        false => tasks.take_and_settle(take).await?,
     };
-    let task = tasks.take(take).await?;
-    let task = match configuration.return_immediately {
-        true => task,
-        false => tasks.settled(&owner, &task.id).await?,
-    };
-    Ok(SendMessageResponse::Task(with_history(task, configuration.history_length)))
+    Ok(match taken {
+        Taken::Task(task) => {
+            SendMessageResponse::Task(with_history(task, configuration.history_length))
+        }
+        Taken::Message(message) => SendMessageResponse::Message(message),
+    })
 }
 
 async fn get_task(params: Params<'_>, tasks: &Tasks) -> Result<Task, A2aError> {

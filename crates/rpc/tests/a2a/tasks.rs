@@ -65,7 +65,8 @@ async fn a_question_is_answered_in_a_second_turn() {
     assert!(code == -32602 && why.contains("message.contextId"), "{why}");
     let done = served.result("SendMessage", turn(&task, "echo this")).await["task"].clone();
     assert_eq!((&done["id"], state(&done)), (&task["id"], "TASK_STATE_COMPLETED"));
-    assert_eq!(done["history"].as_array().unwrap().len(), 2);
+    let said = |at: usize| done["history"][at]["parts"][0]["text"].clone();
+    assert_eq!([said(0), said(1), said(2)], ["ask", "which one?", "echo this"]);
     assert_eq!(served.script.runs().len(), 2);
     let (code, why) = served.error("SendMessage", turn(&task, "echo more")).await;
     assert_eq!(code, -32004, "{why}");
@@ -129,7 +130,7 @@ async fn history_is_as_long_as_it_is_asked_for() {
     let served = Served::new().await;
     let task = served.send("ask").await;
     served.result("SendMessage", turn(&task, "echo this")).await;
-    for (length, messages) in [(json!(null), 2), (json!(0), 0), (json!(1), 1), (json!(9), 2)] {
+    for (length, messages) in [(json!(null), 3), (json!(0), 0), (json!(1), 1), (json!(9), 3)] {
         let params = json!({"id": task["id"], "historyLength": length});
         let read = served.result("GetTask", params).await;
         let history = read["history"].as_array().map_or(0, Vec::len);

@@ -1,0 +1,85 @@
+//! The agent at work: from a message to the stored end of its run, whatever the store, a restart or
+//! a panic does to it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use a2a_types::{Message, TaskState, TaskStoreError};
+use futures::FutureExt;
+use tracing::Instrument;
+
+use super::live::Live;
+use super::{AgentError, Job, Tasks, Updates};
+
+/// Bounds of the pause before a task that the store failed is worked on again.
+const STORE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+impl Tasks {
+    pub(super) fn start(&self, live: Arc<Live>, message: Message, is_resumed: bool) {
+        let span = tracing::info_span!("task", task.id = %live.seen.borrow().task.id);
+        let work = self.clone().work(live, message, is_resumed);
+        self.0.host.spawn(work.instrument(span));
+    }
+
+    /// Runs the agent until its end is stored. What the store could not take is worked on again,
+    /// as after a restart.
+    async fn work(self, live: Arc<Live>, message: Message, mut is_resumed: bool) {
+        let updates = Updates { tasks: self.clone(), live: live.clone() };
+        let mut pause = STORE_PAUSE.0;
+        let turn = live.turn.load(Ordering::SeqCst);
+        let _running = live.running.lock().await;
+        loop {
+            let job = Job {
+                message: message.clone(),
+                task: live.record().task.clone(),
+                owner: live.owner.clone(),
+                is_resumed,
+                updates: updates.clone(),
+                cancelled: live.cancelled.clone(),
+            };
+            let work = AssertUnwindSafe(self.0.agent.clone().run(job)).catch_unwind().await;
+            let result = work.unwrap_or_else(|_| Err(AgentError::failed("the agent panicked")));
+            let Err(error) = updates.end(turn, result).await else { return };
+            tracing::error!(task.id = %updates.task_id(), %error, "the task is worked on again");
+            let shutdown = self.0.host.shutdown();
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+            pause = (pause * 2).min(STORE_PAUSE.1);
+            is_resumed = true;
+        }
+    }
+}
+
+impl Updates {
+    /// Brings the task to an end its agent did not give it.
+    ///
+    /// # Errors
+    /// The store failed the agent, or cannot commit the end.
+    async fn end(&self, turn: u64, result: Result<(), AgentError>) -> Result<(), TaskStoreError> {
+        // What shutdown interrupted stays unfinished in the store: the next process resumes it.
+        let is_answered = self.live.turn.load(Ordering::SeqCst) != turn;
+        if is_answered || self.tasks.0.host.shutdown().is_cancelled() {
+            return Ok(());
+        }
+        let state = self.live.record().task.status.state.clone();
+        let is_cancelled = self.live.cancelled.is_cancelled();
+        if state.is_terminal() || (state.is_interrupted() && result.is_ok() && !is_cancelled) {
+            return Ok(());
+        }
+        match result {
+            Ok(()) if is_cancelled => {
+                self.set_state(TaskState::Canceled, "canceled by the caller").await
+            }
+            Ok(()) => self.complete("done").await,
+            Err(AgentError::Rejected(why)) => self.set_state(TaskState::Rejected, why).await,
+            Err(AgentError::Failed { message, is_transient }) => {
+                tracing::warn!(task.id = %self.task_id(), is_transient, "task failed: {message}");
+                self.fail(message, is_transient).await
+            }
+            Err(AgentError::Store(error)) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Messages in: a new task, the known task of a repeated request, the next turn of one, or an
+//! answer that needs no task. A message that was taken is worked on even when its sender is gone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use a2a_types::{
+    A2aError, Inserted, Message, Metadata, NewTask, Role, Task, TaskOwner,
+    TaskPushNotificationConfig, TaskRecord, TaskState, TaskStatus, TaskStoreError,
+};
+
+use super::live::Live;
+use super::updates::set_status;
+use super::{Tasks, Updates, internal, state_name};
+
+/// Messages in the history of one task. Beyond it the task takes no more.
+const HISTORY: usize = 500;
+
+/// A message for an agent: the start of a task, or the next turn of one.
+#[derive(Debug)]
+pub(crate) struct TakeMessage {
+    pub(crate) owner: TaskOwner,
+    pub(crate) message: Message,
+    /// Under which a repeated request finds its task again.
+    pub(crate) idempotency_key: Option<String>,
+    /// Where the events of the task are sent.
+    pub(crate) push: Option<TaskPushNotificationConfig>,
+}
+
+/// What became of a message: a task (or what is seen of one), or the whole answer.
+#[derive(Debug)]
+pub(crate) enum Taken<T> {
+    Task(T),
+    Message(Message),
+}
+
+/// A task that took a message.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// `None`: it has ended.
+    pub(super) live: Option<Arc<Live>>,
+    /// The task just after it took the message; of a repeated request, as it is now.
+    pub(super) record: Arc<TaskRecord>,
+    pub(super) repeated: Option<Repeated>,
+}
+
+/// What a request that was made before had begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    Task,
+    Turn,
+}
+
+impl Tasks {
+    /// Takes a message and returns at once.
+    pub(crate) async fn take(&self, request: TakeMessage) -> Result<Taken<Task>, A2aError> {
+        Ok(match self.accept(request).await? {
+            Taken::Task(accepted) => Taken::Task(accepted.record.task.clone()),
+            Taken::Message(message) => Taken::Message(message),
+        })
+    }
+
+    /// Takes a message and waits until the task is finished or waits for its caller.
+    pub(crate) async fn take_and_settle(
+        &self,
+        request: TakeMessage,
+    ) -> Result<Taken<Task>, A2aError> {
+        let accepted = match self.accept(request).await? {
+            Taken::Task(accepted) => accepted,
+            Taken::Message(message) => return Ok(Taken::Message(message)),
+        };
+        let record = match &accepted.live {
+            Some(live) => self.settled(live).await?,
+            None => accepted.record,
+        };
+        Ok(Taken::Task(record.task.clone()))
+    }
+
+    pub(super) async fn accept(&self, request: TakeMessage) -> Result<Taken<Accepted>, A2aError> {
+        if !request.message.task_id.is_empty() {
+            return self.next_turn(request).await.map(Taken::Task);
+        }
+        if let Some(reply) = self.reply(&request.message).await {
+            return Ok(Taken::Message(reply));
+        }
+        self.new_task(request).await.map(Taken::Task)
+    }
+
+    async fn reply(&self, message: &Message) -> Option<Message> {
+        let mut reply = self.0.agent.reply(message).await?;
+        let new_id = || self.0.host.new_id().to_string();
+        if reply.message_id.is_empty() {
+            reply.message_id = new_id();
+        }
+        if reply.context_id.is_empty() {
+            let given = Some(message.context_id.clone()).filter(|id| !id.is_empty());
+            reply.context_id = given.unwrap_or_else(new_id);
+        }
+        reply.role = Role::Agent;
+        Some(reply)
+    }
+
+    async fn new_task(&self, request: TakeMessage) -> Result<Accepted, A2aError> {
+        self.admit()?;
+        let TakeMessage { owner, mut message, idempotency_key, push } = request;
+        let host = &self.0.host;
+        let id = host.new_id().to_string();
+        if message.context_id.is_empty() {
+            message.context_id = host.new_id().to_string();
+        }
+        message.task_id = id.clone();
+        let task = Task {
+            context_id: message.context_id.clone(),
+            status: status(TaskState::Submitted, host.now()),
+            artifacts: Vec::new(),
+            history: vec![message.clone()],
+            metadata: Metadata::new(),
+            id: id.clone(),
+        };
+        let push = push.map(|push| self.push_for(&id, push));
+        let record = TaskRecord { task, owner, message, idempotency_key, sequence: 0 };
+        let tasks = self.clone();
+        self.to_the_end(async move { tasks.insert(NewTask { record, push }).await })
+            .await
+            .map_err(internal)
+    }
+
+    async fn insert(&self, new: NewTask) -> Result<Accepted, TaskStoreError> {
+        let message = new.record.message.clone();
+        // Live before it is stored: who finds it in the store finds it live, and starts it no
+        // second time.
+        let live = self.enliven(new.record.clone(), new.push.is_some());
+        match self.0.store.insert(new).await? {
+            Inserted::New => {
+                let record = live.record();
+                self.start(live.clone(), message, false);
+                Ok(Accepted { live: Some(live), record, repeated: None })
+            }
+            // A repeated request may come before a restarted server has taken its task up.
+            Inserted::Existing(known) => {
+                let live = self.revive(&known.task.id).await?;
+                let record = match &live {
+                    Some(live) => live.record(),
+                    None => {
+                        let id = known.task.id.clone();
+                        Arc::new(self.0.store.load(id).await?.unwrap_or(*known))
+                    }
+                };
+                Ok(Accepted { live, record, repeated: Some(Repeated::Task) })
+            }
+        }
+    }
+
+    async fn next_turn(&self, request: TakeMessage) -> Result<Accepted, A2aError> {
+        let TakeMessage { owner, mut message, idempotency_key, push } = request;
+        let id = message.task_id.clone();
+        let record = self.record(&owner, &id).await?;
+        let task = &record.task;
+        if !message.context_id.is_empty() && message.context_id != task.context_id {
+            return Err(A2aError::invalid_field(
+                "message.contextId",
+                format!("task {id} belongs to another context"),
+            ));
+        }
+        let is_repeated = idempotency_key.is_some()
+            && task.history.iter().any(|known| known.message_id == message.message_id);
+        if is_repeated {
+            let live = self.revive(&id).await.map_err(internal)?;
+            let record = live.as_ref().map_or(record, |live| live.record());
+            return Ok(Accepted { live, record, repeated: Some(Repeated::Turn) });
+        }
+        if task.history.len() >= HISTORY {
+            let why = format!("task {id} has {HISTORY} messages and takes no more");
+            return Err(A2aError::UnsupportedOperation(why));
+        }
+        self.admit()?;
+        message.context_id.clone_from(&task.context_id);
+        let Some(live) = self.revive(&id).await.map_err(internal)? else {
+            return Err(refused(&*self.record(&owner, &id).await?));
+        };
+        if let Some(push) = push {
+            self.put_push(&owner, self.push_for(&id, push)).await?;
+        }
+        let (tasks, answered) = (self.clone(), live.clone());
+        let taken = self.to_the_end(async move { tasks.answer(answered, message).await });
+        match taken.await.map_err(internal)? {
+            Some(record) => Ok(Accepted { live: Some(live), record, repeated: None }),
+            None => Err(refused(&live.record())),
+        }
+    }
+
+    /// Gives a task that waits for its caller the next message. `None`: it does not wait, or not
+    /// any more: of two answers to one question, the first is taken.
+    async fn answer(
+        &self,
+        live: Arc<Live>,
+        message: Message,
+    ) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
+        let (answered, said, now) = (live.clone(), message.clone(), self.0.host.now());
+        let take = move |record: &mut TaskRecord| {
+            if !record.task.status.state.is_interrupted() {
+                return Vec::new();
+            }
+            answered.turn.fetch_add(1, Ordering::SeqCst);
+            let event = set_status(record, status(TaskState::Working, now), Metadata::new());
+            record.task.history.push(said.clone());
+            record.message = said;
+            vec![event]
+        };
+        let updates = Updates { tasks: self.clone(), live: live.clone() };
+        let taken = updates.commit(take).await?;
+        if taken.is_some() {
+            self.start(live, message, false);
+        }
+        Ok(taken)
+    }
+
+    /// Refuses new work beyond what is held in memory.
+    fn admit(&self) -> Result<(), A2aError> {
+        match self.0.live.len() < self.0.options.live_tasks {
+            true => Ok(()),
+            false => Err(A2aError::Unavailable("too many tasks are at work: try again".into())),
+        }
+    }
+}
+
+fn status(state: TaskState, now: jiff::Timestamp) -> TaskStatus {
+    TaskStatus { state, message: None, timestamp: Some(now) }
+}
+
+fn refused(record: &TaskRecord) -> A2aError {
+    let (id, state) = (&record.task.id, state_name(&record.task.status.state));
+    A2aError::UnsupportedOperation(format!("task {id} is {state} and takes no message"))
+}
