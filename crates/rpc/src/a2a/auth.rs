@@ -111,11 +111,12 @@ impl Authentication {
                 description: description.into(),
                 scheme: "Bearer".into(),
                 bearer_format: format.into(),
+                ..Default::default()
             };
             let scheme = SecurityScheme::HttpAuthSecurityScheme(scheme);
             card.security_schemes.insert(name.into(), scheme);
             let schemes = [(name.to_owned(), a2a_types::StringList::default())].into();
-            card.security_requirements.push(SecurityRequirement { schemes });
+            card.security_requirements.push(SecurityRequirement { schemes, ..Default::default() });
         }
     }
 }

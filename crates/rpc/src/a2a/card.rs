@@ -32,6 +32,7 @@ impl Profile<'_> {
                 protocol_binding: "JSONRPC".into(),
                 tenant: String::new(),
                 protocol_version: PROTOCOL_VERSION.into(),
+                ..Default::default()
             }],
             provider: None,
             version: self.version.into(),
@@ -45,6 +46,7 @@ impl Profile<'_> {
                     description: self.data.into(),
                     ..AgentExtension::default()
                 }],
+                ..Default::default()
             },
             security_schemes: [].into(),
             security_requirements: Vec::new(),
@@ -53,6 +55,7 @@ impl Profile<'_> {
             skills: self.skills,
             signatures: Vec::new(),
             icon_url: None,
+            ..Default::default()
         }
     }
 }

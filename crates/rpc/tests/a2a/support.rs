@@ -303,6 +303,7 @@ fn card(address: SocketAddr) -> AgentCard {
             protocol_binding: "JSONRPC".into(),
             tenant: String::new(),
             protocol_version: "1.0".into(),
+            ..Default::default()
         }],
         provider: None,
         version: "1".into(),
@@ -315,5 +316,6 @@ fn card(address: SocketAddr) -> AgentCard {
         skills: Vec::new(),
         icon_url: None,
         signatures: Vec::new(),
+        ..Default::default()
     }
 }
