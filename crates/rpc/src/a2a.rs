@@ -1,10 +1,9 @@
-//! A2A 1.0, JSON-RPC binding: one server for every agent and one client for every caller.
+//! A2A 1.0 over JSON-RPC and HTTP+JSON: one server for every agent and one client for every caller.
 
 mod auth;
 mod caller;
 mod card;
 mod client;
-mod limits;
 mod memory;
 mod push;
 mod server;
@@ -17,10 +16,9 @@ pub use auth::{
 pub use caller::Caller;
 pub use card::Profile;
 pub use client::{Client, ClientError, ClientOptions, Send};
-pub use limits::LimitsConfig;
 pub use memory::MemoryTaskStore;
 pub use push::{
     Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,
 };
-pub use server::{RPC_PATH, Server, ServerOptions};
+pub use server::{REST_PATH, RPC_PATH, Server, ServerOptions};
 pub use tasks::{Agent, AgentError, Job, TRANSIENT_KEY, TaskOptions, Updates};

@@ -4,7 +4,6 @@
 
 mod bearer;
 mod config;
-mod gate;
 mod jwt;
 mod keys;
 mod watched;
@@ -17,7 +16,6 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 pub use config::{AuthenticationConfig, BearerConfig, JwtAlgorithm, JwtConfig, SettingError};
-pub(crate) use gate::{Gate, Refused};
 
 use super::Caller;
 
@@ -40,7 +38,7 @@ struct Checks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No credentials of a kind that is asked for.
-    #[error("no bearer token was sent")]
+    #[error("authentication is required")]
     Missing,
     /// Credentials that cannot be read.
     #[error("the authorization header is malformed")]
@@ -111,12 +109,11 @@ impl Authentication {
                 description: description.into(),
                 scheme: "Bearer".into(),
                 bearer_format: format.into(),
-                ..Default::default()
             };
             let scheme = SecurityScheme::HttpAuthSecurityScheme(scheme);
             card.security_schemes.insert(name.into(), scheme);
             let schemes = [(name.to_owned(), a2a_types::StringList::default())].into();
-            card.security_requirements.push(SecurityRequirement { schemes, ..Default::default() });
+            card.security_requirements.push(SecurityRequirement { schemes });
         }
     }
 }

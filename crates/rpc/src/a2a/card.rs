@@ -5,7 +5,7 @@ use a2a_types::{
 };
 use url::Url;
 
-use super::RPC_PATH;
+use super::{REST_PATH, RPC_PATH};
 
 /// What one agent says of itself.
 #[derive(Clone, Debug)]
@@ -27,18 +27,15 @@ impl Profile<'_> {
         AgentCard {
             name: self.name.into(),
             description: self.description.into(),
-            supported_interfaces: vec![AgentInterface {
-                url: format!("{}{RPC_PATH}", self.address.as_str().trim_end_matches('/')),
-                protocol_binding: "JSONRPC".into(),
-                tenant: String::new(),
-                protocol_version: PROTOCOL_VERSION.into(),
-                ..Default::default()
-            }],
+            supported_interfaces: vec![
+                interface(self.address, RPC_PATH, "JSONRPC"),
+                interface(self.address, REST_PATH, "HTTP+JSON"),
+            ],
             provider: None,
             version: self.version.into(),
             documentation_url: None,
             capabilities: AgentCapabilities {
-                streaming: Some(false),
+                streaming: Some(true),
                 push_notifications: Some(false),
                 extended_agent_card: Some(false),
                 extensions: vec![AgentExtension {
@@ -46,7 +43,6 @@ impl Profile<'_> {
                     description: self.data.into(),
                     ..AgentExtension::default()
                 }],
-                ..Default::default()
             },
             security_schemes: [].into(),
             security_requirements: Vec::new(),
@@ -55,7 +51,15 @@ impl Profile<'_> {
             skills: self.skills,
             signatures: Vec::new(),
             icon_url: None,
-            ..Default::default()
         }
+    }
+}
+
+fn interface(address: &Url, path: &str, binding: &str) -> AgentInterface {
+    AgentInterface {
+        url: format!("{}{path}", address.as_str().trim_end_matches('/')),
+        protocol_binding: binding.into(),
+        tenant: String::new(),
+        protocol_version: PROTOCOL_VERSION.into(),
     }
 }

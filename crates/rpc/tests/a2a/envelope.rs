@@ -1,8 +1,9 @@
 //! What is said to requests that are none, and to callers of another version.
 
+use a2a_types::AgentCapabilities;
 use serde_json::{Value, json};
 
-use super::support::{Served, error_of, message};
+use super::support::{Served, error_of, memory, message};
 
 async fn answer(request: reqwest::RequestBuilder) -> Value {
     request.send().await.unwrap().json().await.unwrap()
@@ -58,7 +59,7 @@ async fn bad_parameters_are_named_by_their_path() {
         (changed("/message/parts", json!([])), "message.parts"),
         (changed("/message/parts", json!("x")), "message.parts"),
         (changed("/message/parts/0", json!({})), "message.parts[0]"),
-        (changed("/message/role", json!(true)), "message.role"),
+        (changed("/message/role", json!(3)), "message.role"),
     ] {
         let answer = served.call("SendMessage", params.clone()).await;
         let (code, why) = error_of(&answer);
@@ -148,22 +149,23 @@ async fn what_a_page_of_another_site_could_send_unasked_is_refused() {
 }
 
 #[tokio::test]
-async fn methods_of_the_protocol_that_are_not_offered_say_so() {
-    let served = Served::new().await;
-    for method in [
-        "SendStreamingMessage",
-        "SubscribeToTask",
-        "ListTasks",
-        "CreateTaskPushNotificationConfig",
-        "GetTaskPushNotificationConfig",
-        "ListTaskPushNotificationConfigs",
-        "DeleteTaskPushNotificationConfig",
-        "GetExtendedAgentCard",
+async fn methods_of_the_protocol_that_the_card_does_not_offer_say_so() {
+    let served = Served::configured(memory(), |card, _| {
+        card.capabilities = AgentCapabilities::default();
+    })
+    .await;
+    for (method, params, expected) in [
+        ("SendStreamingMessage", message("x"), -32004),
+        ("SubscribeToTask", json!({"id": "t"}), -32004),
+        ("GetExtendedAgentCard", json!({}), -32004),
+        ("CreateTaskPushNotificationConfig", json!({"taskId": "t", "url": "https://x"}), -32003),
+        ("GetTaskPushNotificationConfig", json!({"taskId": "t", "id": "p"}), -32003),
+        ("ListTaskPushNotificationConfigs", json!({"taskId": "t"}), -32003),
+        ("DeleteTaskPushNotificationConfig", json!({"taskId": "t", "id": "p"}), -32003),
     ] {
-        let (code, why) = served.error(method, json!({})).await;
-        assert!(code == -32004 && why.contains(method), "{method}: {code} {why}");
+        assert_eq!(served.error(method, params).await.0, expected, "{method}");
     }
-    for method in ["tasks/get", "", "rpc.discover"] {
+    for method in ["tasks/get", "", "rpc.discover", "sendmessage"] {
         assert_eq!(served.error(method, json!({})).await.0, -32601, "{method}");
     }
 }

@@ -191,11 +191,19 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn new() -> Self {
-        Self::with(Arc::new(MemoryTaskStore::default())).await
+        Self::with(memory()).await
     }
 
     /// A server that has not taken up its unfinished tasks yet.
     pub(crate) async fn with(tasks: Arc<dyn TaskStore>) -> Self {
+        Self::configured(tasks, |_, _| ()).await
+    }
+
+    /// The same with another card, or other bounds.
+    pub(crate) async fn configured(
+        tasks: Arc<dyn TaskStore>,
+        configure: impl FnOnce(&mut AgentCard, &mut ServerOptions),
+    ) -> Self {
         let (script, shutdown, tracker) =
             (Arc::new(Script::default()), CancellationToken::new(), TaskTracker::new());
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -204,8 +212,9 @@ impl Served {
         let host = Host::new(Arc::new(time), Arc::new(ids), tracker.clone(), shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let options = ServerOptions::default();
-        let server = Server::new(&card(address), script.clone(), tasks, &host, options);
+        let (mut card, mut options) = (card(address), ServerOptions::default());
+        configure(&mut card, &mut options);
+        let server = Server::new(&card, script.clone(), tasks, &host, options);
         let (routes, stop) = (server.router(), shutdown.clone());
         tracker.spawn(async move {
             let serving = axum::serve(listener, routes);
@@ -272,6 +281,10 @@ impl Served {
     }
 }
 
+pub(crate) fn memory() -> Arc<dyn TaskStore> {
+    Arc::new(MemoryTaskStore::default())
+}
+
 /// Parameters of SendMessage.
 pub(crate) fn message(text: &str) -> Value {
     json!({"message": {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": text}]}})
@@ -298,17 +311,18 @@ fn card(address: SocketAddr) -> AgentCard {
     AgentCard {
         name: "script".into(),
         description: "does what it is told".into(),
-        supported_interfaces: vec![AgentInterface {
-            url: format!("http://{address}/a2a"),
-            protocol_binding: "JSONRPC".into(),
-            tenant: String::new(),
-            protocol_version: "1.0".into(),
-            ..Default::default()
-        }],
+        supported_interfaces: [("JSONRPC", "/a2a"), ("HTTP+JSON", "/a2a/v1")]
+            .map(|(binding, path)| AgentInterface {
+                url: format!("http://{address}{path}"),
+                protocol_binding: binding.into(),
+                tenant: String::new(),
+                protocol_version: "1.0".into(),
+            })
+            .to_vec(),
         provider: None,
         version: "1".into(),
         documentation_url: None,
-        capabilities: AgentCapabilities::default(),
+        capabilities: AgentCapabilities { streaming: Some(true), ..AgentCapabilities::default() },
         security_schemes: [].into(),
         security_requirements: Vec::new(),
         default_input_modes: vec!["text/plain".into()],
@@ -316,6 +330,5 @@ fn card(address: SocketAddr) -> AgentCard {
         skills: Vec::new(),
         icon_url: None,
         signatures: Vec::new(),
-        ..Default::default()
     }
 }

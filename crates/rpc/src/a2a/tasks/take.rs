@@ -116,7 +116,6 @@ impl Tasks {
             history: vec![message.clone()],
             metadata: Metadata::new(),
             id: id.clone(),
-            ..Default::default()
         };
         let push = push.map(|push| self.push_for(&id, push));
         let record = TaskRecord { task, owner, message, idempotency_key, sequence: 0 };
@@ -226,7 +225,7 @@ impl Tasks {
 }
 
 fn status(state: TaskState, now: jiff::Timestamp) -> TaskStatus {
-    TaskStatus { state, message: None, timestamp: Some(now), ..Default::default() }
+    TaskStatus { state, message: None, timestamp: Some(now) }
 }
 
 fn refused(record: &TaskRecord) -> A2aError {

@@ -159,12 +159,7 @@ impl Updates {
         let record = self.live.record();
         message.task_id = record.task.id.clone();
         message.context_id = record.task.context_id.clone();
-        TaskStatus {
-            state,
-            message: Some(message),
-            timestamp: Some(host.now()),
-            ..Default::default()
-        }
+        TaskStatus { state, message: Some(message), timestamp: Some(host.now()) }
     }
 }
 
@@ -185,7 +180,6 @@ pub(super) fn set_status(
         context_id: task.context_id.clone(),
         status,
         metadata,
-        ..Default::default()
     })
 }
 
@@ -202,6 +196,5 @@ fn artifact_update(
         append,
         last_chunk,
         metadata: Metadata::new(),
-        ..Default::default()
     })
 }

@@ -1,0 +1,137 @@
+//! What is asked of every request before its operation is looked at, whatever the binding: who
+//! calls, how long its address and body are, which version of the protocol it speaks and which
+//! extensions it knows. A missing version means 0.3, by the specification's section 3.6.2.
+
+use a2a_types::{A2aError, AgentCard, IDEMPOTENCY_HEADER, VERSION_HEADER};
+use axum::RequestExt;
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+
+use super::ServerOptions;
+use super::refusal::Refusal;
+use crate::Host;
+use crate::a2a::{Authentication, Caller};
+
+/// The header that names extensions, asked for and activated.
+const EXTENSIONS_HEADER: &str = "a2a-extensions";
+
+/// Who calls, and under which key a repetition of the call is found again.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) caller: Caller,
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// Who may call, and the extensions of the card.
+#[derive(Debug)]
+pub(super) struct Admission {
+    authentication: Authentication,
+    host: Host,
+    known: Vec<String>,
+    required: Vec<String>,
+}
+
+/// The extensions a request activates.
+#[derive(Debug)]
+pub(super) struct Activated(Vec<String>);
+
+impl Admission {
+    pub(super) fn new(card: &AgentCard, authentication: Authentication, host: Host) -> Self {
+        let extensions = &card.capabilities.extensions;
+        let required = extensions.iter().filter(|extension| extension.required);
+        Self {
+            authentication,
+            host,
+            known: extensions.iter().map(|extension| extension.uri.clone()).collect(),
+            required: required.map(|extension| extension.uri.clone()).collect(),
+        }
+    }
+
+    /// Authentication of every request happens here and nowhere else.
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Call, Refusal> {
+        let caller = self.authentication.authenticate(headers, self.host.now());
+        let caller = caller.map_err(|error| {
+            let refusal = Refusal::from(A2aError::Unauthenticated(error.to_string()));
+            refusal.with(header::WWW_AUTHENTICATE, error.challenge())
+        })?;
+        let idempotency_key = text_of(headers, IDEMPOTENCY_HEADER).map(str::to_owned);
+        Ok(Call { caller, idempotency_key })
+    }
+
+    /// Checks the version, and the extensions that the agent insists on.
+    pub(super) fn negotiate(&self, headers: &HeaderMap, uri: &Uri) -> Result<Activated, A2aError> {
+        check_version(headers, uri)?;
+        let lines = headers.get_all(EXTENSIONS_HEADER).iter();
+        let named = lines.filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(','));
+        let named: Vec<&str> = named.map(str::trim).collect();
+        match self.required.iter().find(|uri| !named.contains(&uri.as_str())) {
+            Some(missing) => Err(A2aError::ExtensionSupportRequired(missing.clone())),
+            None => Ok(Activated(
+                self.known.iter().filter(|uri| named.contains(&uri.as_str())).cloned().collect(),
+            )),
+        }
+    }
+}
+
+impl Activated {
+    /// Names the activated extensions in the answer.
+    pub(super) fn declare(&self, mut answer: Response) -> Response {
+        if let Ok(value) = HeaderValue::try_from(self.0.join(", "))
+            && !value.is_empty()
+        {
+            answer.headers_mut().insert(HeaderName::from_static(EXTENSIONS_HEADER), value);
+        }
+        answer
+    }
+}
+
+fn check_version(headers: &HeaderMap, uri: &Uri) -> Result<(), A2aError> {
+    let given = text_of(headers, VERSION_HEADER).map(str::to_owned);
+    let version = given.filter(|version| !version.trim().is_empty()).or_else(|| in_query(uri));
+    match version.as_deref().map(str::trim) {
+        Some("1.0") => Ok(()),
+        Some(version) if version.starts_with("1.0.") => Ok(()),
+        Some(version) if !version.is_empty() => Err(A2aError::VersionNotSupported(version.into())),
+        _ => Err(A2aError::VersionNotSupported("0.3 (none was given)".into())),
+    }
+}
+
+fn in_query(uri: &Uri) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let version = pairs.find(|(name, _)| name.eq_ignore_ascii_case(VERSION_HEADER));
+    version.map(|(_, value)| value.into_owned())
+}
+
+pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+pub(super) fn check_url(uri: &Uri, options: &ServerOptions) -> Result<(), Refusal> {
+    let bytes = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if bytes <= options.url_bytes {
+        return Ok(());
+    }
+    let why = format!("the address is longer than {} bytes", options.url_bytes);
+    Err(Refusal::new(StatusCode::URI_TOO_LONG, A2aError::InvalidRequest(why)))
+}
+
+/// A web page of another origin can send no JSON type without being asked first; it can send none at
+/// all, or plain text with any parameters. So only the type itself counts.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let content_type = text_of(headers, "content-type").unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"));
+    is_json.then_some(()).ok_or_else(|| Refusal::unsupported_media_type(content_type))
+}
+
+/// The body of a request, within the bound that the router sets.
+pub(super) async fn read(request: Request, options: &ServerOptions) -> Result<Bytes, Refusal> {
+    request.extract::<Bytes, _>().await.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::body_too_large(options.body_bytes),
+        _ => A2aError::InvalidRequest("the body ended too early".into()).into(),
+    })
+}

@@ -1,0 +1,164 @@
+//! The rules for parameters, and for what an agent's card says it takes and gives.
+
+use a2a_types::{
+    A2aError, AgentCard, Message, Part, PartContent, Role, SendMessageConfiguration,
+    SendMessageRequest, Task,
+};
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// Content types as the card names them.
+#[derive(Debug)]
+pub(super) struct Modes {
+    input: Vec<String>,
+    output: Vec<String>,
+}
+
+impl Modes {
+    pub(super) fn new(card: &AgentCard) -> Self {
+        let skills = || card.skills.iter();
+        let input = card.default_input_modes.iter().chain(skills().flat_map(|s| &s.input_modes));
+        let output = card.default_output_modes.iter().chain(skills().flat_map(|s| &s.output_modes));
+        Self { input: input.cloned().collect(), output: output.cloned().collect() }
+    }
+
+    fn takes(&self, media_type: &str) -> bool {
+        self.input.is_empty() || self.input.iter().any(|mode| is_within(media_type, mode))
+    }
+
+    fn gives(&self, accepted: &str) -> bool {
+        self.output.is_empty()
+            || self.output.iter().any(|m| is_within(m, accepted) || is_within(accepted, m))
+    }
+}
+
+/// Checks a message, and that the agent can read it and be understood.
+pub(super) fn send(
+    request: &SendMessageRequest,
+    modes: &Modes,
+    most_parts: usize,
+) -> Result<(), A2aError> {
+    message(&request.message, modes, most_parts)?;
+    let Some(configuration) = &request.configuration else { return Ok(()) };
+    history_length(configuration.history_length, "configuration.historyLength")?;
+    output_modes(configuration, modes)
+}
+
+fn message(message: &Message, modes: &Modes, most_parts: usize) -> Result<(), A2aError> {
+    if message.message_id.is_empty() {
+        return Err(A2aError::invalid_field("message.messageId", "must not be empty"));
+    }
+    if !matches!(message.role, Role::User | Role::Agent) {
+        return Err(A2aError::invalid_field("message.role", "must be ROLE_USER or ROLE_AGENT"));
+    }
+    if message.parts.is_empty() {
+        return Err(A2aError::invalid_field("message.parts", "must hold at least one part"));
+    }
+    if message.parts.len() > most_parts {
+        let why = format!("must hold at most {most_parts} parts");
+        return Err(A2aError::invalid_field("message.parts", why));
+    }
+    message.parts.iter().enumerate().try_for_each(|(index, part)| check_part(index, part, modes))
+}
+
+fn check_part(index: usize, part: &Part, modes: &Modes) -> Result<(), A2aError> {
+    let invalid = |field: &str, why: &str| {
+        Err(A2aError::invalid_field(format!("message.parts[{index}].{field}"), why))
+    };
+    match &part.content {
+        PartContent::Raw(raw) if !is_base64(raw) => return invalid("raw", "must be base64"),
+        PartContent::Url(url) if url::Url::parse(url).is_err() => {
+            return invalid("url", "must be an absolute URL");
+        }
+        _ => {}
+    }
+    match part.media_type.is_empty() || modes.takes(&part.media_type) {
+        true => Ok(()),
+        false => Err(A2aError::ContentTypeNotSupported(part.media_type.clone())),
+    }
+}
+
+fn output_modes(configuration: &SendMessageConfiguration, modes: &Modes) -> Result<(), A2aError> {
+    let accepted = &configuration.accepted_output_modes;
+    match accepted.is_empty() || accepted.iter().any(|mode| modes.gives(mode)) {
+        true => Ok(()),
+        false => Err(A2aError::ContentTypeNotSupported(format!(
+            "{}; this agent gives {}",
+            accepted.join(", "),
+            modes.output.join(", ")
+        ))),
+    }
+}
+
+pub(super) fn history_length(length: Option<i32>, field: &str) -> Result<(), A2aError> {
+    match length {
+        Some(length) if length < 0 => Err(A2aError::invalid_field(field, "must not be negative")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn not_empty(value: &str, field: &str) -> Result<(), A2aError> {
+    match value.is_empty() {
+        true => Err(A2aError::invalid_field(field, "must not be empty")),
+        false => Ok(()),
+    }
+}
+
+/// The task with at most the newest `length` messages.
+pub(super) fn with_history(mut task: Task, length: Option<i32>) -> Task {
+    if let Some(length) = length.and_then(|length| usize::try_from(length).ok()) {
+        task.history.drain(..task.history.len().saturating_sub(length));
+    }
+    task
+}
+
+/// Whether a media type is one that a range such as `text/*` names, parameters aside.
+fn is_within(media_type: &str, range: &str) -> bool {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let (media_type, range) = (essence(media_type), essence(range));
+    match range.strip_suffix('*') {
+        Some("*/") => true,
+        Some(start) if start.ends_with('/') => media_type.starts_with(start),
+        _ => media_type == range,
+    }
+}
+
+/// ProtoJSON takes the standard and the URL-safe alphabet, with and without padding.
+fn is_base64(text: &str) -> bool {
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let reads = |alphabet| GeneralPurpose::new(alphabet, config).decode(text).is_ok();
+    reads(&base64::alphabet::STANDARD) || reads(&base64::alphabet::URL_SAFE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_media_types_are_understood() {
+        for (media_type, range, is_inside) in [
+            ("text/plain", "text/plain", true),
+            ("Text/Plain; charset=utf-8", "text/plain", true),
+            ("text/markdown", "text/*", true),
+            ("image/png", "*/*", true),
+            ("text/markdown", "text/plain", false),
+            ("textual/x", "text/*", false),
+            ("", "text/plain", false),
+        ] {
+            assert_eq!(is_within(media_type, range), is_inside, "{media_type} in {range}");
+        }
+    }
+
+    #[test]
+    fn base64_comes_in_two_alphabets() {
+        for text in ["", "dGNr", "dGM=", "dGM", "-_8=", "+/8="] {
+            assert!(is_base64(text), "{text}");
+        }
+        for text in ["d", "dG*r", "d=", "dGNr="] {
+            assert!(!is_base64(text), "{text}");
+        }
+    }
+}

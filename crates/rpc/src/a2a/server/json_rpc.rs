@@ -1,0 +1,224 @@
+//! The JSON-RPC binding (specification section 9). axum owns the route, the headers, the envelope
+//! and the two methods that stream; jsonrpsee dispatches the others.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use a2a_types::{
+    A2aError, Id, Request as Envelope, Response as Answer, SendMessageRequest,
+    SubscribeToTaskRequest, TaskEvent, envelope,
+};
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use jsonrpsee::core::RpcResult;
+use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::{Extensions, RpcModule};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use tracing::Instrument;
+
+use super::admission::{self, Call};
+use super::operations::Operations;
+use super::refusal::Refusal;
+use super::stream::{Events, last_event_id};
+use super::{Inner, Server, fields};
+
+/// The code of errors that JSON-RPC leaves to servers.
+const SERVER_ERROR: i64 = -32000;
+
+/// The methods with one answer each.
+pub(super) fn methods(operations: Operations) -> RpcModule<Operations> {
+    let mut module = RpcModule::new(operations);
+    register(&mut module, "SendMessage", Operations::send_message);
+    register(&mut module, "GetTask", Operations::get_task);
+    register(&mut module, "ListTasks", Operations::list_tasks);
+    register(&mut module, "CancelTask", Operations::cancel_task);
+    register(&mut module, "CreateTaskPushNotificationConfig", Operations::create_push);
+    register(&mut module, "GetTaskPushNotificationConfig", Operations::get_push);
+    register(&mut module, "ListTaskPushNotificationConfigs", Operations::list_pushes);
+    register(&mut module, "DeleteTaskPushNotificationConfig", Operations::delete_push);
+    register(&mut module, "GetExtendedAgentCard", Operations::get_extended_agent_card);
+    module
+}
+
+fn register<T, R, F>(
+    module: &mut RpcModule<Operations>,
+    method: &'static str,
+    operation: fn(Operations, Call, T) -> F,
+) where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Future<Output = Result<R, A2aError>> + Send + 'static,
+{
+    let run = move |params: Params<'static>,
+                    operations: Arc<Operations>,
+                    extensions: Extensions| {
+        async move {
+            let call = extensions.get::<Call>().expect("every request brings its call").clone();
+            let params = serde_json::from_str(params.as_str().unwrap_or("{}"));
+            let params: Value = params.expect("the envelope was read before");
+            let result = match fields::parse(params) {
+                Ok(request) => operation(Operations::clone(&operations), call, request).await,
+                Err(error) => Err(error),
+            };
+            let result = result.map_err(|error| to_rpc(error, &extensions))?;
+            RpcResult::Ok(to_raw_value(&result).expect("results have string keys only"))
+        }
+    };
+    module.register_async_method(method, run).expect("registered once");
+}
+
+/// The error of a method, which jsonrpsee's own errors do not hold whole.
+#[derive(Clone, Debug, Default)]
+struct Failure(Arc<OnceLock<A2aError>>);
+
+fn to_rpc(error: A2aError, extensions: &Extensions) -> ErrorObjectOwned {
+    let object = error.to_object();
+    let failure = extensions.get::<Failure>().expect("every request brings a place for it");
+    failure.0.set(error).expect("a method fails once");
+    let code = i32::try_from(object.code).unwrap_or(-32603);
+    ErrorObjectOwned::owned(code, object.message, object.data)
+}
+
+pub(super) async fn serve(State(server): State<Server>, request: Request) -> Response {
+    let span = tracing::info_span!("a2a.request");
+    crate::trace::adopt(&span, request.headers());
+    answer(&server.0, request).instrument(span).await
+}
+
+async fn answer(server: &Inner, request: Request) -> Response {
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let (call, body) = match receive(server, request).await {
+        Ok(received) => received,
+        Err(refusal) => return refused(Id::Null, refusal),
+    };
+    let request = match envelope::parse(&body) {
+        Ok(request) => request,
+        Err((id, error)) => return failed(id, error),
+    };
+    match server.admission.negotiate(&headers, &uri) {
+        Ok(activated) => activated.declare(dispatch(server, call, request, &headers).await),
+        Err(error) => failed(request.id, error),
+    }
+}
+
+/// All that can be said of a request before its envelope is read.
+async fn receive(server: &Inner, request: Request) -> Result<(Call, Bytes), Refusal> {
+    if request.method() != Method::POST {
+        return Err(Refusal::method_not_allowed(request.method().as_str(), "POST"));
+    }
+    admission::check_url(request.uri(), &server.options)?;
+    admission::check_content_type(request.headers())?;
+    let call = server.admission.authenticate(request.headers())?;
+    Ok((call, admission::read(request, &server.options).await?))
+}
+
+async fn dispatch(server: &Inner, call: Call, request: Envelope, headers: &HeaderMap) -> Response {
+    let id = request.id;
+    let params = request.params.unwrap_or_else(|| json!({}));
+    let events = match request.method.as_str() {
+        "SendStreamingMessage" => stream_message(server, call, params).await,
+        "SubscribeToTask" => subscribe(server, call, params, headers).await,
+        method => return run(server, call, id, method, params).await,
+    };
+    match events {
+        Ok(events) => events.respond(server.options.keep_alive, move |event| write(&id, event)),
+        Err(error) => failed(id, error),
+    }
+}
+
+async fn stream_message(server: &Inner, call: Call, params: Value) -> Result<Events, A2aError> {
+    let request: SendMessageRequest = fields::parse(params)?;
+    server.operations.clone().stream_message(call, request).await
+}
+
+async fn subscribe(
+    server: &Inner,
+    call: Call,
+    params: Value,
+    headers: &HeaderMap,
+) -> Result<Events, A2aError> {
+    let request: SubscribeToTaskRequest = fields::parse(params)?;
+    let after = last_event_id(headers)?;
+    server.operations.clone().subscribe_to_task(call, request, after).await
+}
+
+/// An event of a stream: the same response object that a single answer would be.
+fn write(id: &Id, event: Result<TaskEvent, A2aError>) -> Event {
+    let (sequence, answer) = match event {
+        Ok(event) => {
+            let result = serde_json::to_value(event.event).expect("events have string keys only");
+            (Some(event.sequence), Answer::result(id.clone(), result))
+        }
+        Err(error) => (None, Answer::error(id.clone(), error.to_object())),
+    };
+    let event = Event::default().data(to_json(&answer));
+    match sequence {
+        Some(sequence) => event.id(sequence.to_string()),
+        None => event,
+    }
+}
+
+/// What jsonrpsee answers, of which the result stays as it was written.
+#[derive(Debug, Deserialize)]
+struct Inside {
+    result: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct Success<'a> {
+    jsonrpc: &'static str,
+    id: Id,
+    result: &'a RawValue,
+}
+
+async fn run(server: &Inner, call: Call, id: Id, method: &str, params: Value) -> Response {
+    if server.methods.method(method).is_none() {
+        return failed(id, A2aError::MethodNotFound(method.to_owned()));
+    }
+    let (mut methods, failure) = (server.methods.clone(), Failure::default());
+    methods.extensions_mut().insert(call);
+    methods.extensions_mut().insert(failure.clone());
+    // The envelope stays ours: jsonrpsee sees its own id, and never the caller's.
+    let inner = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    let answer = methods.raw_json_request(&inner, 1).await.map(|(answer, _)| answer);
+    if let Some(error) = failure.0.get() {
+        return failed(id, error.clone());
+    }
+    match answer.and_then(|answer| serde_json::from_str::<Inside>(answer.get())) {
+        Ok(Inside { result: Some(result) }) => {
+            respond(&Success { jsonrpc: "2.0", id, result: &result })
+        }
+        other => {
+            tracing::error!(?other, method, "the dispatch of a method has no answer");
+            failed(id, A2aError::Internal("the method has no answer".into()))
+        }
+    }
+}
+
+/// An error of the protocol has its own code, so HTTP says 200, except where a proxy or a client
+/// library has to understand it too: authentication, rights, quota, capacity.
+fn failed(id: Id, error: A2aError) -> Response {
+    match error.code() {
+        SERVER_ERROR => refused(id, error.into()),
+        _ => respond(&Answer::error(id, error.to_object())),
+    }
+}
+
+fn refused(id: Id, refusal: Refusal) -> Response {
+    let body = to_json(&Answer::error(id, refusal.error.to_object()));
+    refusal.respond("application/json", body)
+}
+
+fn respond(answer: &impl Serialize) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], to_json(answer)).into_response()
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("answers have string keys only")
+}

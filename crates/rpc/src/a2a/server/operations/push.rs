@@ -1,0 +1,90 @@
+//! Push notification configurations of one task.
+
+use a2a_types::{
+    A2aError, DeleteTaskPushNotificationConfigRequest, GetTaskPushNotificationConfigRequest,
+    ListTaskPushNotificationConfigsRequest, ListTaskPushNotificationConfigsResponse,
+    TaskPushNotificationConfig,
+};
+
+use super::Operations;
+use crate::a2a::server::admission::Call;
+use crate::a2a::server::{check, list};
+
+impl Operations {
+    pub(in super::super) async fn create_push(
+        self,
+        call: Call,
+        config: TaskPushNotificationConfig,
+    ) -> Result<TaskPushNotificationConfig, A2aError> {
+        let config = self.push_config(config, "")?;
+        check::not_empty(&config.task_id, "taskId")?;
+        let owner = call.caller.owner(&config.tenant);
+        self.0.tasks.put_push(&owner, config).await
+    }
+
+    pub(in super::super) async fn get_push(
+        self,
+        call: Call,
+        request: GetTaskPushNotificationConfigRequest,
+    ) -> Result<TaskPushNotificationConfig, A2aError> {
+        self.check_push()?;
+        check::not_empty(&request.task_id, "taskId")?;
+        check::not_empty(&request.id, "id")?;
+        let owner = call.caller.owner(&request.tenant);
+        let configs = self.0.tasks.pushes(&owner, &request.task_id).await?;
+        let found = configs.into_iter().find(|config| config.id == request.id);
+        found.ok_or_else(|| {
+            A2aError::TaskNotFound(format!(
+                "{} has no configuration {}",
+                request.task_id, request.id
+            ))
+        })
+    }
+
+    pub(in super::super) async fn list_pushes(
+        self,
+        call: Call,
+        request: ListTaskPushNotificationConfigsRequest,
+    ) -> Result<ListTaskPushNotificationConfigsResponse, A2aError> {
+        self.check_push()?;
+        check::not_empty(&request.task_id, "taskId")?;
+        let (limit, after) = list::push_page(&request)?;
+        let owner = call.caller.owner(&request.tenant);
+        let mut configs = self.0.tasks.pushes(&owner, &request.task_id).await?;
+        configs.retain(|config| after.as_ref().is_none_or(|after| config.id > *after));
+        Ok(list::push_response(configs, limit))
+    }
+
+    /// No such configuration is no error: deleting twice is the same as once.
+    pub(in super::super) async fn delete_push(
+        self,
+        call: Call,
+        request: DeleteTaskPushNotificationConfigRequest,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, A2aError> {
+        self.check_push()?;
+        check::not_empty(&request.task_id, "taskId")?;
+        check::not_empty(&request.id, "id")?;
+        let owner = call.caller.owner(&request.tenant);
+        self.0.tasks.delete_push(&owner, &request.task_id, &request.id).await?;
+        Ok(serde_json::Map::new())
+    }
+
+    /// A configuration whose URL is one.
+    pub(super) fn push_config(
+        &self,
+        config: TaskPushNotificationConfig,
+        within: &str,
+    ) -> Result<TaskPushNotificationConfig, A2aError> {
+        self.check_push()?;
+        let invalid = |why: String| A2aError::invalid_field(format!("{within}url"), why);
+        let url = url::Url::parse(&config.url).map_err(|error| invalid(error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(invalid("must be an http or https URL".into()));
+        }
+        Ok(config)
+    }
+
+    fn check_push(&self) -> Result<(), A2aError> {
+        self.0.offer.push.then_some(()).ok_or(A2aError::PushNotificationNotSupported)
+    }
+}
