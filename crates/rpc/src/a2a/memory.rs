@@ -1,9 +1,9 @@
 //! Tasks in memory, for agents whose work is pure: a task lost with its process is asked for
-//! again by its caller. Holds at most `CAPACITY` tasks and drops the oldest finished ones first,
-//! and of each task the newest `EVENTS` events.
+//! again by its caller. Holds at most `CAPACITY` tasks, beside those at work, and of each task the
+//! newest `EVENTS` events: the oldest that is finished or waits for its caller makes room.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
 use a2a_types::{
@@ -13,7 +13,7 @@ use a2a_types::{
 use jiff::Timestamp;
 
 const CAPACITY: usize = 2_000;
-const EVENTS: usize = 256;
+const EVENTS: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub struct MemoryTaskStore {
@@ -121,16 +121,9 @@ impl Tasks {
 
     /// The first delivery of each configuration.
     fn first_deliveries(&self) -> Vec<(i64, &Pending)> {
-        let mut first: Vec<(i64, &Pending)> = Vec::new();
-        for (id, pending) in &self.deliveries {
-            let is_later = first
-                .iter()
-                .any(|(_, p)| (&p.task_id, &p.config_id) == (&pending.task_id, &pending.config_id));
-            if !is_later {
-                first.push((*id, pending));
-            }
-        }
-        first
+        let mut begun = HashSet::new();
+        let pending = self.deliveries.iter().map(|(id, pending)| (*id, pending));
+        pending.filter(|(_, p)| begun.insert((&p.task_id, &p.config_id))).collect()
     }
 
     fn due_deliveries(&self, now: Timestamp, limit: usize) -> Vec<Delivery> {
@@ -173,12 +166,11 @@ impl Tasks {
 
     fn evict(&mut self) {
         while self.order.len() > CAPACITY {
-            let oldest_finished = self.order.iter().position(|id| {
-                self.by_id.get(id).is_none_or(|kept| kept.record.task.status.state.is_terminal())
+            let oldest_idle = self.order.iter().position(|id| {
+                let state = &self.by_id[id].record.task.status.state;
+                state.is_terminal() || state.is_interrupted()
             });
-            let Some(id) = oldest_finished.and_then(|index| self.order.remove(index)) else {
-                return;
-            };
+            let Some(id) = oldest_idle.and_then(|index| self.order.remove(index)) else { return };
             self.remove(&id);
         }
     }

@@ -8,6 +8,8 @@ mod pushes;
 mod run;
 mod subscribe;
 mod take;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 use std::sync::Arc;
