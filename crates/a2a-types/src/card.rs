@@ -2,101 +2,97 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+use crate::proto::message;
 use crate::{Metadata, SecurityRequirement, SecurityScheme};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentCard {
-    pub name: String,
-    pub description: String,
-    pub supported_interfaces: Vec<AgentInterface>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<AgentProvider>,
-    pub version: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub documentation_url: Option<String>,
-    pub capabilities: AgentCapabilities,
-    /// Schemes by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub security_schemes: BTreeMap<String, SecurityScheme>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security_requirements: Vec<SecurityRequirement>,
-    pub default_input_modes: Vec<String>,
-    pub default_output_modes: Vec<String>,
-    pub skills: Vec<AgentSkill>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub signatures: Vec<AgentCardSignature>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub icon_url: Option<String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct AgentCard {
+        name: String => required("name"),
+        description: String => required("description"),
+        supported_interfaces: Vec<AgentInterface> => required("supportedInterfaces"),
+        provider: Option<AgentProvider> => optional("provider"),
+        version: String => required("version"),
+        documentation_url: Option<String> => optional("documentationUrl"),
+        capabilities: AgentCapabilities => required("capabilities"),
+        /// Schemes by name.
+        security_schemes: BTreeMap<String, SecurityScheme> => optional("securitySchemes"),
+        security_requirements: Vec<SecurityRequirement> => optional("securityRequirements"),
+        default_input_modes: Vec<String> => required("defaultInputModes"),
+        default_output_modes: Vec<String> => required("defaultOutputModes"),
+        skills: Vec<AgentSkill> => required("skills"),
+        signatures: Vec<AgentCardSignature> => optional("signatures"),
+        icon_url: Option<String> => optional("iconUrl"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentInterface {
-    pub url: String,
-    pub protocol_binding: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub protocol_version: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct AgentInterface {
+        url: String => required("url"),
+        protocol_binding: String => required("protocolBinding"),
+        tenant: String => optional("tenant"),
+        protocol_version: String => required("protocolVersion"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentProvider {
-    pub url: String,
-    pub organization: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct AgentProvider {
+        url: String => required("url"),
+        organization: String => required("organization"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentCapabilities {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub streaming: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub push_notifications: Option<bool>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extensions: Vec<AgentExtension>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extended_agent_card: Option<bool>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct AgentCapabilities {
+        streaming: Option<bool> => optional("streaming"),
+        push_notifications: Option<bool> => optional("pushNotifications"),
+        extensions: Vec<AgentExtension> => optional("extensions"),
+        extended_agent_card: Option<bool> => optional("extendedAgentCard"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AgentExtension {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub uri: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    #[serde(default)]
-    pub required: bool,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub params: Metadata,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct AgentExtension {
+        uri: String => optional("uri"),
+        description: String => optional("description"),
+        required: bool => optional("required"),
+        params: Metadata => optional("params"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentSkill {
-    pub id: String,
-    pub name: String,
-    pub description: String,
-    pub tags: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub examples: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub input_modes: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub output_modes: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security_requirements: Vec<SecurityRequirement>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct AgentSkill {
+        id: String => required("id"),
+        name: String => required("name"),
+        description: String => required("description"),
+        tags: Vec<String> => required("tags"),
+        examples: Vec<String> => optional("examples"),
+        input_modes: Vec<String> => optional("inputModes"),
+        output_modes: Vec<String> => optional("outputModes"),
+        security_requirements: Vec<SecurityRequirement> => optional("securityRequirements"),
+        ..extra
+    }
 }
 
-/// A JSON Web Signature over the canonical form of the card without its signatures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AgentCardSignature {
-    /// The protected header, base64url.
-    pub protected: String,
-    /// The signature, base64url.
-    pub signature: String,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub header: Metadata,
+message! {
+    /// A JSON Web Signature over the canonical form of the card without its signatures.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct AgentCardSignature {
+        /// The protected header, base64url.
+        protected: String => required("protected"),
+        /// The signature, base64url.
+        signature: String => required("signature"),
+        header: Metadata => optional("header"),
+        ..extra
+    }
 }

@@ -1,40 +1,40 @@
 //! What a stream and a push notification carry (specification sections 3.2.3 and 4.2).
 
-use serde::{Deserialize, Serialize};
-
+use crate::proto::{message, one_of};
 use crate::{Artifact, Message, Metadata, Task, TaskStatus};
 
-/// One event of a task. Exactly one kind of payload is present.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum StreamResponse {
-    Task(Task),
-    Message(Message),
-    StatusUpdate(TaskStatusUpdateEvent),
-    ArtifactUpdate(TaskArtifactUpdateEvent),
+one_of! {
+    /// One event of a task. Exactly one kind of payload is present.
+    #[derive(Clone, Debug, PartialEq)]
+    pub enum StreamResponse {
+        Task(Task) => "task" | "task",
+        Message(Message) => "message" | "message",
+        StatusUpdate(TaskStatusUpdateEvent) => "statusUpdate" | "status_update",
+        ArtifactUpdate(TaskArtifactUpdateEvent) => "artifactUpdate" | "artifact_update",
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TaskStatusUpdateEvent {
-    pub task_id: String,
-    pub context_id: String,
-    pub status: TaskStatus,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct TaskStatusUpdateEvent {
+        task_id: String => required("taskId"),
+        context_id: String => required("contextId"),
+        status: TaskStatus => required("status"),
+        metadata: Metadata => optional("metadata"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TaskArtifactUpdateEvent {
-    pub task_id: String,
-    pub context_id: String,
-    pub artifact: Artifact,
-    /// The parts continue those of the artifact with the same id.
-    #[serde(default)]
-    pub append: bool,
-    #[serde(default)]
-    pub last_chunk: bool,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct TaskArtifactUpdateEvent {
+        task_id: String => required("taskId"),
+        context_id: String => required("contextId"),
+        artifact: Artifact => required("artifact"),
+        /// The parts continue those of the artifact with the same id.
+        append: bool => optional("append"),
+        last_chunk: bool => optional("lastChunk"),
+        metadata: Metadata => optional("metadata"),
+        ..extra
+    }
 }

@@ -10,6 +10,8 @@ mod event;
 pub mod mcp;
 mod message;
 mod methods;
+mod part;
+mod proto;
 mod push;
 mod security;
 mod store;
@@ -22,13 +24,14 @@ pub use card::{
 pub use envelope::{Id, Request, Response, ResponsePayload};
 pub use error::{A2aError, ErrorObject, FieldViolation};
 pub use event::{StreamResponse, TaskArtifactUpdateEvent, TaskStatusUpdateEvent};
-pub use message::{Message, Metadata, Part, PartContent, Role};
+pub use message::{Message, Metadata, Role};
 pub use methods::{
     CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse,
     SendMessageConfiguration, SendMessageRequest, SendMessageResponse, SubscribeToTaskRequest,
 };
+pub use part::{Part, PartContent};
 pub use push::{AuthenticationInfo, TaskPushNotificationConfig};
 pub use security::{
     ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,

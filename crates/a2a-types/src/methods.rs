@@ -1,136 +1,121 @@
 //! Parameters and results of the methods (specification section 9.4).
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use crate::proto::{message, one_of};
 use crate::{Message, Metadata, Task, TaskPushNotificationConfig, TaskState};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SendMessageRequest {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub message: Message,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub configuration: Option<SendMessageConfiguration>,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
+message! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct SendMessageRequest {
+        tenant: String => optional("tenant"),
+        message: Message => required("message"),
+        configuration: Option<SendMessageConfiguration> => optional("configuration"),
+        metadata: Metadata => optional("metadata"),
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SendMessageConfiguration {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accepted_output_modes: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task_push_notification_config: Option<TaskPushNotificationConfig>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history_length: Option<i32>,
-    #[serde(default)]
-    pub return_immediately: bool,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct SendMessageConfiguration {
+        accepted_output_modes: Vec<String> => optional("acceptedOutputModes"),
+        task_push_notification_config: Option<TaskPushNotificationConfig> => optional("taskPushNotificationConfig"),
+        history_length: Option<i32> => optional("historyLength"),
+        return_immediately: bool => optional("returnImmediately"),
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SendMessageResponse {
-    Task(Task),
-    Message(Message),
+one_of! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub enum SendMessageResponse {
+        Task(Task) => "task" | "task",
+        Message(Message) => "message" | "message",
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GetTaskRequest {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history_length: Option<i32>,
+message! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GetTaskRequest {
+        tenant: String => optional("tenant"),
+        id: String => required("id"),
+        history_length: Option<i32> => optional("historyLength"),
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CancelTaskRequest {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub id: String,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
+message! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct CancelTaskRequest {
+        tenant: String => optional("tenant"),
+        id: String => required("id"),
+        metadata: Metadata => optional("metadata"),
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ListTasksRequest {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub context_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<TaskState>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub page_size: Option<i32>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub page_token: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub history_length: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status_timestamp_after: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub include_artifacts: Option<bool>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct ListTasksRequest {
+        tenant: String => optional("tenant"),
+        context_id: String => optional("contextId"),
+        status: Option<TaskState> => optional("status"),
+        page_size: Option<i32> => optional("pageSize"),
+        page_token: String => optional("pageToken"),
+        history_length: Option<i32> => optional("historyLength"),
+        status_timestamp_after: Option<Timestamp> => optional("statusTimestampAfter"),
+        include_artifacts: Option<bool> => optional("includeArtifacts"),
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListTasksResponse {
-    pub tasks: Vec<Task>,
-    pub next_page_token: String,
-    pub page_size: i32,
-    pub total_size: i32,
+message! {
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct ListTasksResponse {
+        tasks: Vec<Task> => required("tasks"),
+        next_page_token: String => required("nextPageToken"),
+        page_size: i32 => required("pageSize"),
+        total_size: i32 => required("totalSize"),
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubscribeToTaskRequest {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub id: String,
+message! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SubscribeToTaskRequest {
+        tenant: String => optional("tenant"),
+        id: String => required("id"),
+    }
 }
 
-/// Names one push notification configuration, to get it or to delete it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GetTaskPushNotificationConfigRequest {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub task_id: String,
-    pub id: String,
+message! {
+    /// Names one push notification configuration, to get it or to delete it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GetTaskPushNotificationConfigRequest {
+        tenant: String => optional("tenant"),
+        task_id: String => required("taskId"),
+        id: String => required("id"),
+    }
 }
 
 pub type DeleteTaskPushNotificationConfigRequest = GetTaskPushNotificationConfigRequest;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListTaskPushNotificationConfigsRequest {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-    pub task_id: String,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub page_size: i32,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub page_token: String,
+message! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListTaskPushNotificationConfigsRequest {
+        tenant: String => optional("tenant"),
+        task_id: String => required("taskId"),
+        page_size: i32 => optional("pageSize"),
+        page_token: String => optional("pageToken"),
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ListTaskPushNotificationConfigsResponse {
-    pub configs: Vec<TaskPushNotificationConfig>,
-    pub next_page_token: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct ListTaskPushNotificationConfigsResponse {
+        configs: Vec<TaskPushNotificationConfig> => optional("configs"),
+        next_page_token: String => optional("nextPageToken"),
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct GetExtendedAgentCardRequest {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub tenant: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
-fn is_zero(number: &i32) -> bool {
-    *number == 0
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct GetExtendedAgentCardRequest {
+        tenant: String => optional("tenant"),
+    }
 }

@@ -2,134 +2,147 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use crate::proto::{message, one_of};
 
-/// How callers prove who they are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SecurityScheme {
-    ApiKeySecurityScheme(ApiKeySecurityScheme),
-    HttpAuthSecurityScheme(HttpAuthSecurityScheme),
-    Oauth2SecurityScheme(OAuth2SecurityScheme),
-    OpenIdConnectSecurityScheme(OpenIdConnectSecurityScheme),
-    MtlsSecurityScheme(MutualTlsSecurityScheme),
+one_of! {
+    /// How callers prove who they are.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum SecurityScheme {
+        ApiKeySecurityScheme(ApiKeySecurityScheme) => "apiKeySecurityScheme" | "api_key_security_scheme",
+        HttpAuthSecurityScheme(HttpAuthSecurityScheme) => "httpAuthSecurityScheme" | "http_auth_security_scheme",
+        Oauth2SecurityScheme(OAuth2SecurityScheme) => "oauth2SecurityScheme" | "oauth2_security_scheme",
+        OpenIdConnectSecurityScheme(OpenIdConnectSecurityScheme) => "openIdConnectSecurityScheme" | "open_id_connect_security_scheme",
+        MtlsSecurityScheme(MutualTlsSecurityScheme) => "mtlsSecurityScheme" | "mtls_security_scheme",
+        ..Other
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiKeySecurityScheme {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// `query`, `header` or `cookie`.
-    pub location: String,
-    pub name: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct ApiKeySecurityScheme {
+        description: String => optional("description"),
+        /// `query`, `header` or `cookie`.
+        location: String => required("location"),
+        name: String => required("name"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpAuthSecurityScheme {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    pub scheme: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub bearer_format: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct HttpAuthSecurityScheme {
+        description: String => optional("description"),
+        scheme: String => required("scheme"),
+        bearer_format: String => optional("bearerFormat"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OAuth2SecurityScheme {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    pub flows: OAuthFlows,
-    #[serde(default, rename = "oauth2MetadataUrl", skip_serializing_if = "String::is_empty")]
-    pub oauth2_metadata_url: String,
+message! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct OAuth2SecurityScheme {
+        description: String => optional("description"),
+        flows: OAuthFlows => required("flows"),
+        oauth2_metadata_url: String => optional("oauth2MetadataUrl"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OpenIdConnectSecurityScheme {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    pub open_id_connect_url: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct OpenIdConnectSecurityScheme {
+        description: String => optional("description"),
+        open_id_connect_url: String => required("openIdConnectUrl"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MutualTlsSecurityScheme {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct MutualTlsSecurityScheme {
+        description: String => optional("description"),
+        ..extra
+    }
 }
 
-/// Exactly one flow is present.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum OAuthFlows {
-    AuthorizationCode(AuthorizationCodeOAuthFlow),
-    ClientCredentials(ClientCredentialsOAuthFlow),
-    Implicit(ImplicitOAuthFlow),
-    Password(PasswordOAuthFlow),
-    DeviceCode(DeviceCodeOAuthFlow),
+one_of! {
+    /// Exactly one flow is present.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum OAuthFlows {
+        AuthorizationCode(AuthorizationCodeOAuthFlow) => "authorizationCode" | "authorization_code",
+        ClientCredentials(ClientCredentialsOAuthFlow) => "clientCredentials" | "client_credentials",
+        Implicit(ImplicitOAuthFlow) => "implicit" | "implicit",
+        Password(PasswordOAuthFlow) => "password" | "password",
+        DeviceCode(DeviceCodeOAuthFlow) => "deviceCode" | "device_code",
+        ..Other
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AuthorizationCodeOAuthFlow {
-    pub authorization_url: String,
-    pub token_url: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub refresh_url: String,
-    pub scopes: BTreeMap<String, String>,
-    #[serde(default)]
-    pub pkce_required: bool,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct AuthorizationCodeOAuthFlow {
+        authorization_url: String => required("authorizationUrl"),
+        token_url: String => required("tokenUrl"),
+        refresh_url: String => optional("refreshUrl"),
+        scopes: BTreeMap<String, String> => required("scopes"),
+        pkce_required: bool => optional("pkceRequired"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientCredentialsOAuthFlow {
-    pub token_url: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub refresh_url: String,
-    pub scopes: BTreeMap<String, String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct ClientCredentialsOAuthFlow {
+        token_url: String => required("tokenUrl"),
+        refresh_url: String => optional("refreshUrl"),
+        scopes: BTreeMap<String, String> => required("scopes"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ImplicitOAuthFlow {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub authorization_url: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub refresh_url: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub scopes: BTreeMap<String, String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct ImplicitOAuthFlow {
+        authorization_url: String => optional("authorizationUrl"),
+        refresh_url: String => optional("refreshUrl"),
+        scopes: BTreeMap<String, String> => optional("scopes"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PasswordOAuthFlow {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub token_url: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub refresh_url: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub scopes: BTreeMap<String, String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct PasswordOAuthFlow {
+        token_url: String => optional("tokenUrl"),
+        refresh_url: String => optional("refreshUrl"),
+        scopes: BTreeMap<String, String> => optional("scopes"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeviceCodeOAuthFlow {
-    pub device_authorization_url: String,
-    pub token_url: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub refresh_url: String,
-    pub scopes: BTreeMap<String, String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct DeviceCodeOAuthFlow {
+        device_authorization_url: String => required("deviceAuthorizationUrl"),
+        token_url: String => required("tokenUrl"),
+        refresh_url: String => optional("refreshUrl"),
+        scopes: BTreeMap<String, String> => required("scopes"),
+        ..extra
+    }
 }
 
-/// Schemes that together admit a caller, with the scopes each needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecurityRequirement {
-    #[serde(default)]
-    pub schemes: BTreeMap<String, StringList>,
+message! {
+    /// Schemes that together admit a caller, with the scopes each needs.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct SecurityRequirement {
+        schemes: BTreeMap<String, StringList> => optional("schemes"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StringList {
-    #[serde(default)]
-    pub list: Vec<String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct StringList {
+        list: Vec<String> => optional("list"),
+    }
 }

@@ -1,23 +1,21 @@
 //! Tasks, their states and their artifacts (specification section 4.1).
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use crate::proto::{enumeration, message};
 use crate::{Message, Metadata, Part};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Task {
-    pub id: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub context_id: String,
-    pub status: TaskStatus,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub artifacts: Vec<Artifact>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<Message>,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Task {
+        id: String => required("id"),
+        context_id: String => optional("contextId"),
+        status: TaskStatus => required("status"),
+        artifacts: Vec<Artifact> => optional("artifacts"),
+        history: Vec<Message> => optional("history"),
+        metadata: Metadata => optional("metadata"),
+        ..extra
+    }
 }
 
 impl Task {
@@ -39,37 +37,30 @@ impl Task {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskStatus {
-    pub state: TaskState,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<Message>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<Timestamp>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct TaskStatus {
+        state: TaskState => required("state"),
+        message: Option<Message> => optional("message"),
+        timestamp: Option<Timestamp> => optional("timestamp"),
+        ..extra
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TaskState {
-    #[serde(rename = "TASK_STATE_UNSPECIFIED")]
-    Unspecified,
-    #[serde(rename = "TASK_STATE_SUBMITTED")]
-    Submitted,
-    #[serde(rename = "TASK_STATE_WORKING")]
-    Working,
-    #[serde(rename = "TASK_STATE_COMPLETED")]
-    Completed,
-    #[serde(rename = "TASK_STATE_FAILED")]
-    Failed,
-    #[serde(rename = "TASK_STATE_CANCELED")]
-    Canceled,
-    #[serde(rename = "TASK_STATE_INPUT_REQUIRED")]
-    InputRequired,
-    #[serde(rename = "TASK_STATE_REJECTED")]
-    Rejected,
-    #[serde(rename = "TASK_STATE_AUTH_REQUIRED")]
-    AuthRequired,
-    #[serde(untagged)]
-    Other(String),
+enumeration! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub enum TaskState {
+        #[default]
+        Unspecified = 0 "TASK_STATE_UNSPECIFIED",
+        Submitted = 1 "TASK_STATE_SUBMITTED",
+        Working = 2 "TASK_STATE_WORKING",
+        Completed = 3 "TASK_STATE_COMPLETED",
+        Failed = 4 "TASK_STATE_FAILED",
+        Canceled = 5 "TASK_STATE_CANCELED",
+        InputRequired = 6 "TASK_STATE_INPUT_REQUIRED",
+        Rejected = 7 "TASK_STATE_REJECTED",
+        AuthRequired = 8 "TASK_STATE_AUTH_REQUIRED",
+    }
 }
 
 impl TaskState {
@@ -84,31 +75,22 @@ impl TaskState {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Artifact {
-    pub artifact_id: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    pub parts: Vec<Part>,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: Metadata,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extensions: Vec<String>,
+message! {
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Artifact {
+        artifact_id: String => required("artifactId"),
+        name: String => optional("name"),
+        description: String => optional("description"),
+        parts: Vec<Part> => required("parts"),
+        metadata: Metadata => optional("metadata"),
+        extensions: Vec<String> => optional("extensions"),
+        ..extra
+    }
 }
 
 impl Artifact {
     pub fn new(id: impl Into<String>, parts: Vec<Part>) -> Self {
         let artifact_id = id.into();
-        Self {
-            name: artifact_id.clone(),
-            artifact_id,
-            description: String::new(),
-            parts,
-            metadata: Metadata::new(),
-            extensions: Vec::new(),
-        }
+        Self { name: artifact_id.clone(), artifact_id, parts, ..Self::default() }
     }
 }

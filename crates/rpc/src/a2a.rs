@@ -4,6 +4,7 @@ mod auth;
 mod caller;
 mod card;
 mod client;
+mod limits;
 mod memory;
 mod push;
 mod server;
@@ -16,6 +17,7 @@ pub use auth::{
 pub use caller::Caller;
 pub use card::Profile;
 pub use client::{Client, ClientError, ClientOptions, Send};
+pub use limits::LimitsConfig;
 pub use memory::MemoryTaskStore;
 pub use push::{
     Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,

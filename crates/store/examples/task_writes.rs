@@ -70,6 +70,7 @@ async fn save(
         context_id: record.task.context_id.clone(),
         status: record.task.status.clone(),
         metadata: serde_json::Map::new(),
+        ..Default::default()
     });
     tasks.save(record, vec![TaskEvent { sequence, event }]).await
 }
@@ -81,10 +82,11 @@ fn record(callers: usize, number: u64, state: TaskState) -> TaskRecord {
     let task = Task {
         id: format!("tsk_{callers:04}_{number:012}"),
         context_id: format!("ctx_{callers:04}_{number:012}"),
-        status: TaskStatus { state, message: None, timestamp },
+        status: TaskStatus { state, message: None, timestamp, ..Default::default() },
         artifacts: Vec::new(),
         history: vec![message.clone()],
         metadata: serde_json::Map::new(),
+        ..Default::default()
     };
     let idempotency_key = Some(format!("key_{callers:04}_{number:012}"));
     TaskRecord { task, message, owner: TaskOwner::default(), idempotency_key, sequence: 0 }

@@ -225,6 +225,7 @@ fn card(address: &str) -> AgentCard {
             protocol_binding: "JSONRPC".into(),
             tenant: String::new(),
             protocol_version: "1.0".into(),
+            ..Default::default()
         }],
         provider: None,
         version: "1".into(),
@@ -237,5 +238,6 @@ fn card(address: &str) -> AgentCard {
         skills: Vec::new(),
         icon_url: None,
         signatures: Vec::new(),
+        ..Default::default()
     }
 }

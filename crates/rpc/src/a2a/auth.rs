@@ -4,6 +4,7 @@
 
 mod bearer;
 mod config;
+mod gate;
 mod jwt;
 mod keys;
 mod watched;
@@ -16,6 +17,7 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 pub use config::{AuthenticationConfig, BearerConfig, JwtAlgorithm, JwtConfig, SettingError};
+pub(crate) use gate::{Gate, Refused};
 
 use super::Caller;
 
@@ -38,7 +40,7 @@ struct Checks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No credentials of a kind that is asked for.
-    #[error("authentication is required")]
+    #[error("no bearer token was sent")]
     Missing,
     /// Credentials that cannot be read.
     #[error("the authorization header is malformed")]
@@ -109,11 +111,12 @@ impl Authentication {
                 description: description.into(),
                 scheme: "Bearer".into(),
                 bearer_format: format.into(),
+                ..Default::default()
             };
             let scheme = SecurityScheme::HttpAuthSecurityScheme(scheme);
             card.security_schemes.insert(name.into(), scheme);
             let schemes = [(name.to_owned(), a2a_types::StringList::default())].into();
-            card.security_requirements.push(SecurityRequirement { schemes });
+            card.security_requirements.push(SecurityRequirement { schemes, ..Default::default() });
         }
     }
 }

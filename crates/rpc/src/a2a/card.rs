@@ -43,6 +43,7 @@ impl Profile<'_> {
                     description: self.data.into(),
                     ..AgentExtension::default()
                 }],
+                ..Default::default()
             },
             security_schemes: [].into(),
             security_requirements: Vec::new(),
@@ -51,6 +52,7 @@ impl Profile<'_> {
             skills: self.skills,
             signatures: Vec::new(),
             icon_url: None,
+            ..Default::default()
         }
     }
 }
@@ -61,5 +63,6 @@ fn interface(address: &Url, path: &str, binding: &str) -> AgentInterface {
         protocol_binding: binding.into(),
         tenant: String::new(),
         protocol_version: PROTOCOL_VERSION.into(),
+        ..AgentInterface::default()
     }
 }

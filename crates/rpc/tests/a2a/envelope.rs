@@ -59,7 +59,7 @@ async fn bad_parameters_are_named_by_their_path() {
         (changed("/message/parts", json!([])), "message.parts"),
         (changed("/message/parts", json!("x")), "message.parts"),
         (changed("/message/parts/0", json!({})), "message.parts[0]"),
-        (changed("/message/role", json!(3)), "message.role"),
+        (changed("/message/role", json!(true)), "message.role"),
     ] {
         let answer = served.call("SendMessage", params.clone()).await;
         let (code, why) = error_of(&answer);

@@ -317,6 +317,7 @@ fn card(address: SocketAddr) -> AgentCard {
                 protocol_binding: binding.into(),
                 tenant: String::new(),
                 protocol_version: "1.0".into(),
+                ..AgentInterface::default()
             })
             .to_vec(),
         provider: None,
@@ -330,5 +331,6 @@ fn card(address: SocketAddr) -> AgentCard {
         skills: Vec::new(),
         icon_url: None,
         signatures: Vec::new(),
+        ..Default::default()
     }
 }

@@ -16,10 +16,11 @@ fn record(id: &str, key: Option<&str>) -> TaskRecord {
     let task = Task {
         id: id.into(),
         context_id: "c-1".into(),
-        status: TaskStatus { state, message: None, timestamp: Some(at(0)) },
+        status: TaskStatus { state, message: None, timestamp: Some(at(0)), ..Default::default() },
         artifacts: Vec::new(),
         history: vec![message.clone()],
         metadata: serde_json::Map::new(),
+        ..Default::default()
     };
     let idempotency_key = key.map(str::to_owned);
     TaskRecord { task, message, owner: TaskOwner::default(), idempotency_key, sequence: 0 }

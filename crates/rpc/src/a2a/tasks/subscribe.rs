@@ -192,7 +192,12 @@ impl std::fmt::Debug for Subscription {
 /// The task as its first subscriber saw it.
 fn first(record: &TaskRecord) -> Task {
     let mut task = record.task.clone();
-    task.status = TaskStatus { state: TaskState::Submitted, message: None, timestamp: None };
+    task.status = TaskStatus {
+        state: TaskState::Submitted,
+        message: None,
+        timestamp: None,
+        ..Default::default()
+    };
     task.history.truncate(1);
     task.artifacts.clear();
     task.metadata.clear();

@@ -116,6 +116,7 @@ impl Tasks {
             history: vec![message.clone()],
             metadata: Metadata::new(),
             id: id.clone(),
+            ..Default::default()
         };
         let push = push.map(|push| self.push_for(&id, push));
         let record = TaskRecord { task, owner, message, idempotency_key, sequence: 0 };
@@ -225,7 +226,7 @@ impl Tasks {
 }
 
 fn status(state: TaskState, now: jiff::Timestamp) -> TaskStatus {
-    TaskStatus { state, message: None, timestamp: Some(now) }
+    TaskStatus { state, message: None, timestamp: Some(now), ..Default::default() }
 }
 
 fn refused(record: &TaskRecord) -> A2aError {

@@ -159,7 +159,12 @@ impl Updates {
         let record = self.live.record();
         message.task_id = record.task.id.clone();
         message.context_id = record.task.context_id.clone();
-        TaskStatus { state, message: Some(message), timestamp: Some(host.now()) }
+        TaskStatus {
+            state,
+            message: Some(message),
+            timestamp: Some(host.now()),
+            ..Default::default()
+        }
     }
 }
 
@@ -180,6 +185,7 @@ pub(super) fn set_status(
         context_id: task.context_id.clone(),
         status,
         metadata,
+        ..Default::default()
     })
 }
 
@@ -196,5 +202,6 @@ fn artifact_update(
         append,
         last_chunk,
         metadata: Metadata::new(),
+        ..Default::default()
     })
 }
