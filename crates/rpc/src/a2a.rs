@@ -8,6 +8,7 @@ mod limits;
 mod memory;
 mod push;
 mod server;
+mod signature;
 mod tasks;
 
 pub use auth::{
@@ -23,4 +24,7 @@ pub use push::{
     Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,
 };
 pub use server::{REST_PATH, RPC_PATH, Server, ServerOptions};
+pub use signature::{
+    CardSigner, PinnedKeys, SignatureError, SigningConfig, Verified, verify as verify_card,
+};
 pub use tasks::{Agent, AgentError, Job, TRANSIENT_KEY, TaskOptions, Updates};

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 pub use config::{AuthenticationConfig, BearerConfig, JwtAlgorithm, JwtConfig, SettingError};
 pub(crate) use gate::{Gate, Refused};
+pub(crate) use keys::KeySet;
 
 use super::Caller;
 

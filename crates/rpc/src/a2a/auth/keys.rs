@@ -14,7 +14,8 @@ pub(crate) struct KeySet(Vec<Key>);
 
 #[derive(Clone)]
 struct Key {
-    id: String,
+    /// None fits every id.
+    id: Option<String>,
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
 }
@@ -36,6 +37,21 @@ impl KeySet {
         }
     }
 
+    /// One public key in PEM, whatever id it is asked for by.
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, String> {
+        let ec = DecodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
+        let ed = || DecodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
+        let Ok((key, algorithm)) = ec.or_else(|_| ed()) else {
+            return Err("is no public key in PEM of P-256 or Ed25519".into());
+        };
+        Ok(Self(vec![Key { id: None, algorithms: vec![algorithm], key }]))
+    }
+
+    /// Whether there is a key `id` for `algorithm`.
+    pub(crate) fn has(&self, id: &str, algorithm: Algorithm) -> bool {
+        self.0.iter().any(|key| key.fits(id, algorithm))
+    }
+
     /// Whether `signature` over `message` was made by the key `id` with `algorithm`.
     pub(crate) fn verify(
         &self,
@@ -44,10 +60,10 @@ impl KeySet {
         message: &[u8],
         signature: &str,
     ) -> bool {
-        let fits = |key: &&Key| key.id == id && key.algorithms.contains(&algorithm);
+        let mut fitting = self.0.iter().filter(|key| key.fits(id, algorithm));
         let verify =
             |key: &Key| jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm);
-        self.0.iter().filter(fits).any(|key| verify(key).unwrap_or(false))
+        fitting.any(|key| verify(key).unwrap_or(false))
     }
 }
 
@@ -58,6 +74,10 @@ impl fmt::Debug for KeySet {
 }
 
 impl Key {
+    fn fits(&self, id: &str, algorithm: Algorithm) -> bool {
+        self.id.as_deref().is_none_or(|own| own == id) && self.algorithms.contains(&algorithm)
+    }
+
     fn from_json(json: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;
         let (algorithms, common) = (algorithms(&jwk), &jwk.common);
@@ -70,7 +90,7 @@ impl Key {
         }
         let id = common.key_id.clone().filter(|id| !id.is_empty())?;
         let key = DecodingKey::from_jwk(&jwk).ok()?;
-        (!algorithms.is_empty()).then_some(Self { id, algorithms, key })
+        (!algorithms.is_empty()).then_some(Self { id: Some(id), algorithms, key })
     }
 }
 
