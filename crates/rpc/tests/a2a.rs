@@ -6,6 +6,7 @@ mod a2a {
     mod client;
     mod envelope;
     mod restart;
+    mod signature;
     mod support;
     mod tasks;
 }

@@ -7,7 +7,7 @@ mod canonical;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use a2a_types::{AgentCard, AgentCardSignature, Metadata};
+use a2a_types::{AgentCard, AgentCardSignature};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -127,7 +127,7 @@ impl CardSigner {
         let message = format!("{protected}.{}", URL_SAFE_NO_PAD.encode(payload));
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, self.algorithm)
             .expect("the key was tried when it was read");
-        AgentCardSignature { protected, signature, header: Metadata::new() }
+        AgentCardSignature { protected, signature, ..AgentCardSignature::default() }
     }
 }
 
