@@ -5,6 +5,7 @@ mod a2a {
     mod card;
     mod client;
     mod envelope;
+    mod events;
     mod restart;
     mod signature;
     mod support;

@@ -39,8 +39,9 @@ impl Tasks {
                 updates: updates.clone(),
                 cancelled: live.cancelled.clone(),
             };
-            let work = AssertUnwindSafe(self.0.agent.clone().run(job)).catch_unwind().await;
-            let result = work.unwrap_or_else(|_| Err(AgentError::failed("the agent panicked")));
+            let work = async { self.0.agent.clone().run(job).await };
+            let result = AssertUnwindSafe(work).catch_unwind().await;
+            let result = result.unwrap_or_else(|_| Err(AgentError::failed("the agent panicked")));
             let Err(error) = updates.end(turn, result).await else { return };
             tracing::error!(task.id = %updates.task_id(), %error, "the task is worked on again");
             let shutdown = self.0.host.shutdown();

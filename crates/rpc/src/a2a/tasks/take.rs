@@ -1,6 +1,7 @@
 //! Messages in: a new task, the known task of a repeated request, the next turn of one, or an
 //! answer that needs no task. A message that was taken is worked on even when its sender is gone.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,12 +10,16 @@ use a2a_types::{
     TaskPushNotificationConfig, TaskRecord, TaskState, TaskStatus, TaskStoreError,
 };
 
+use futures::FutureExt;
+
 use super::live::Live;
 use super::updates::set_status;
 use super::{Tasks, Updates, internal, state_name};
 
 /// Messages in the history of one task. Beyond it the task takes no more.
 const HISTORY: usize = 500;
+/// Bytes of that history, as JSON.
+const HISTORY_BYTES: usize = 16 << 20;
 
 /// A message for an agent: the start of a task, or the next turn of one.
 #[derive(Debug)]
@@ -80,14 +85,17 @@ impl Tasks {
         if !request.message.task_id.is_empty() {
             return self.next_turn(request).await.map(Taken::Task);
         }
-        if let Some(reply) = self.reply(&request.message).await {
+        if let Some(reply) = self.reply(&request.message).await? {
             return Ok(Taken::Message(reply));
         }
         self.new_task(request).await.map(Taken::Task)
     }
 
-    async fn reply(&self, message: &Message) -> Option<Message> {
-        let mut reply = self.0.agent.reply(message).await?;
+    async fn reply(&self, message: &Message) -> Result<Option<Message>, A2aError> {
+        let reply = async { self.0.agent.reply(message).await };
+        let reply = AssertUnwindSafe(reply).catch_unwind().await;
+        let reply = reply.map_err(|_| A2aError::Internal("the agent panicked".into()))?;
+        let Some(mut reply) = reply else { return Ok(None) };
         let new_id = || self.0.host.new_id().to_string();
         if reply.message_id.is_empty() {
             reply.message_id = new_id();
@@ -97,7 +105,7 @@ impl Tasks {
             reply.context_id = given.unwrap_or_else(new_id);
         }
         reply.role = Role::Agent;
-        Some(reply)
+        Ok(Some(reply))
     }
 
     async fn new_task(&self, request: TakeMessage) -> Result<Accepted, A2aError> {
@@ -120,17 +128,16 @@ impl Tasks {
         };
         let push = push.map(|push| self.push_for(&id, push));
         let record = TaskRecord { task, owner, message, idempotency_key, sequence: 0 };
-        let tasks = self.clone();
-        self.to_the_end(async move { tasks.insert(NewTask { record, push }).await })
+        // Live before it is stored: who finds it in the store finds it live, and starts it no
+        // second time.
+        let (tasks, live) = (self.clone(), self.enliven(record.clone(), push.is_some()));
+        self.to_the_end(async move { tasks.insert(NewTask { record, push }, live).await })
             .await
             .map_err(internal)
     }
 
-    async fn insert(&self, new: NewTask) -> Result<Accepted, TaskStoreError> {
+    async fn insert(&self, new: NewTask, live: Arc<Live>) -> Result<Accepted, TaskStoreError> {
         let message = new.record.message.clone();
-        // Live before it is stored: who finds it in the store finds it live, and starts it no
-        // second time.
-        let live = self.enliven(new.record.clone(), new.push.is_some());
         match self.0.store.insert(new).await? {
             Inserted::New => {
                 let record = live.record();
@@ -163,17 +170,12 @@ impl Tasks {
                 format!("task {id} belongs to another context"),
             ));
         }
-        let is_repeated = idempotency_key.is_some()
-            && task.history.iter().any(|known| known.message_id == message.message_id);
-        if is_repeated {
+        let key = idempotency_key.as_deref();
+        if is_known(&record, &message, key) {
             let live = self.revive(&id).await.map_err(internal)?;
-            let record = live.as_ref().map_or(record, |live| live.record());
-            return Ok(Accepted { live, record, repeated: Some(Repeated::Turn) });
+            return Ok(repeated_turn(live, record));
         }
-        if task.history.len() >= HISTORY {
-            let why = format!("task {id} has {HISTORY} messages and takes no more");
-            return Err(A2aError::UnsupportedOperation(why));
-        }
+        check_history(task, &message)?;
         self.admit()?;
         message.context_id.clone_from(&task.context_id);
         let Some(live) = self.revive(&id).await.map_err(internal)? else {
@@ -182,11 +184,15 @@ impl Tasks {
         if let Some(push) = push {
             self.put_push(&owner, self.push_for(&id, push)).await?;
         }
-        let (tasks, answered) = (self.clone(), live.clone());
-        let taken = self.to_the_end(async move { tasks.answer(answered, message).await });
-        match taken.await.map_err(internal)? {
-            Some(record) => Ok(Accepted { live: Some(live), record, repeated: None }),
-            None => Err(refused(&live.record())),
+        let (tasks, answered, said) = (self.clone(), live.clone(), message.clone());
+        let taken = self.to_the_end(async move { tasks.answer(answered, said).await });
+        if let Some(record) = taken.await.map_err(internal)? {
+            return Ok(Accepted { live: Some(live), record, repeated: None });
+        }
+        let record = live.record();
+        match is_known(&record, &message, key) {
+            true => Ok(repeated_turn(Some(live), record)),
+            false => Err(refused(&record)),
         }
     }
 
@@ -227,6 +233,29 @@ impl Tasks {
 
 fn status(state: TaskState, now: jiff::Timestamp) -> TaskStatus {
     TaskStatus { state, message: None, timestamp: Some(now), ..Default::default() }
+}
+
+/// Whether the task took this message before. Without a key, message ids say nothing.
+fn is_known(record: &TaskRecord, message: &Message, key: Option<&str>) -> bool {
+    let mut history = record.task.history.iter();
+    key.is_some() && history.any(|known| known.message_id == message.message_id)
+}
+
+fn repeated_turn(live: Option<Arc<Live>>, record: Arc<TaskRecord>) -> Accepted {
+    let record = live.as_ref().map_or(record, |live| live.record());
+    Accepted { live, record, repeated: Some(Repeated::Turn) }
+}
+
+fn check_history(task: &Task, message: &Message) -> Result<(), A2aError> {
+    let size = |message: &Message| serde_json::to_vec(message).map_or(0, |json| json.len());
+    let bytes: usize = task.history.iter().chain([message]).map(size).sum();
+    let id = &task.id;
+    let why = match (task.history.len() < HISTORY, bytes <= HISTORY_BYTES) {
+        (true, true) => return Ok(()),
+        (false, _) => format!("task {id} has {HISTORY} messages and takes no more"),
+        (_, false) => format!("the messages of task {id} would exceed {HISTORY_BYTES} bytes"),
+    };
+    Err(A2aError::UnsupportedOperation(why))
 }
 
 fn refused(record: &TaskRecord) -> A2aError {

@@ -53,6 +53,7 @@ impl Agent for Puppet {
     }
 
     fn reply<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Option<Message>> {
+        assert_ne!(message.text(), "panic", "as told");
         let reply = Message::new("", Role::Unspecified, vec![Part::text("good day")]);
         Box::pin(std::future::ready((message.text() == "hello").then_some(reply)))
     }

@@ -48,6 +48,11 @@ async fn a_caller_that_answers_for_ever_is_stopped() {
     };
     assert!(matches!(&refused, A2aError::UnsupportedOperation(why) if why.contains("500")));
     assert!(world.get(&asked).await.history.len() <= 501);
+    let large = world.settle(say("ask")).await;
+    let mut request = answer(&large, "ask");
+    request.message.parts.push(Part::text("x".repeat(17 << 20)));
+    let refused = world.tasks.take(request).await.unwrap_err();
+    assert!(matches!(&refused, A2aError::UnsupportedOperation(why) if why.contains("16777216")));
 }
 
 #[tokio::test(start_paused = true)]

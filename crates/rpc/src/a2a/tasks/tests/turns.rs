@@ -18,6 +18,8 @@ async fn a_message_can_be_answered_without_a_task() {
     let streamed = world.tasks.take_and_subscribe(say("hello")).await.unwrap();
     let Taken::Message(reply) = streamed else { panic!("a task") };
     assert!(!reply.context_id.is_empty(), "a context of its own");
+    let broken = world.tasks.take(say("panic")).await.unwrap_err();
+    assert_eq!(broken, A2aError::Internal("the agent panicked".into()));
     let asked = world.settle(say("ask")).await;
     let turn = world.tasks.take(answer(&asked, "hello")).await.unwrap();
     assert_eq!(task(turn).id, asked.id, "an answer is for its task");
@@ -53,6 +55,20 @@ async fn of_many_answers_the_first_is_taken() {
     world.job().await.complete().await;
     assert!(world.jobs.try_recv().is_err());
     assert_eq!(world.get(&asked).await.history.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_repeated_at_the_same_time_is_one_answer() {
+    let mut world = World::new();
+    let asked = world.settle(say("ask")).await;
+    let repeated = |_| {
+        let request = TakeMessage { idempotency_key: Some("k".into()), ..answer(&asked, "work") };
+        world.tasks.take(request)
+    };
+    let answers = futures::future::join_all((0..16).map(repeated)).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    world.job().await.complete().await;
+    assert!(world.jobs.try_recv().is_err());
 }
 
 #[tokio::test]
