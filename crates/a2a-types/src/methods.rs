@@ -27,6 +27,7 @@ message! {
 
 one_of! {
     #[derive(Clone, Debug, PartialEq)]
+    #[expect(clippy::large_enum_variant, reason = "an answer is made, written and gone")]
     pub enum SendMessageResponse {
         Task(Task) => "task" | "task",
         Message(Message) => "message" | "message",

@@ -30,14 +30,15 @@ fn normalised(mut text: String) -> Result<String, ()> {
     let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
     let length = text.len() - padding;
     let is_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
-    let is_whole = length % 4 != 1 && (padding == 0 || (padding < 3 && text.len() % 4 == 0));
+    let is_whole =
+        length % 4 != 1 && (padding == 0 || (padding < 3 && text.len().is_multiple_of(4)));
     if !is_whole || !text.bytes().take(length).all(is_alphabet) {
         return Err(());
     }
     if text.contains(['-', '_']) {
         text = text.replace('-', "+").replace('_', "/");
     }
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     Ok(text)

@@ -24,8 +24,8 @@ fn proto_directory() -> PathBuf {
     assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&cargo.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    let source = packages.iter().find(|package| package["name"] == "a2a-pb");
-    let manifest = source.expect("a2a-pb is a dev-dependency")["manifest_path"].as_str().unwrap();
+    let a2a_pb = packages.iter().find(|package| package["name"] == "a2a-pb");
+    let manifest = a2a_pb.expect("a2a-pb is a dev-dependency")["manifest_path"].as_str().unwrap();
     Path::new(manifest).parent().unwrap().join("proto")
 }
 
