@@ -2,12 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
 mod a2a {
+    mod bindings;
     mod card;
     mod client;
     mod envelope;
     mod events;
+    mod list;
+    mod rest;
     mod restart;
     mod signature;
+    mod stream;
     mod support;
     mod tasks;
 }

@@ -238,6 +238,10 @@ impl Served {
         self.http.get(self.url(path)).timeout(PATIENCE)
     }
 
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, self.url(path)).timeout(PATIENCE)
+    }
+
     /// A POST to the endpoint with the version header and JSON content type.
     pub(crate) fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
         self.bare_post(body).header("A2A-Version", "1.0")
