@@ -24,7 +24,8 @@ use jsonrpsee::RpcModule;
 
 use self::admission::Admission;
 use self::operations::Operations;
-use super::auth::Authentication;
+use super::auth::{Authentication, Gate};
+use super::limits::LimitsConfig;
 use super::tasks::{Agent, TaskOptions, Tasks};
 use crate::Host;
 
@@ -50,6 +51,8 @@ pub struct ServerOptions {
     pub extended_card: Option<AgentCard>,
     /// Who may call.
     pub authentication: Authentication,
+    /// What one caller may ask.
+    pub limits: LimitsConfig,
     pub tasks: TaskOptions,
 }
 
@@ -63,6 +66,7 @@ impl Default for ServerOptions {
             keep_alive: Duration::from_secs(15),
             extended_card: None,
             authentication: Authentication::none(),
+            limits: LimitsConfig::default(),
             tasks: TaskOptions::default(),
         }
     }
@@ -100,12 +104,14 @@ impl Server {
         let body = serde_json::to_string(card).expect("a card has string keys only");
         let etag = format!("\"{:016x}\"", fnv1a(body.as_bytes()));
         let operations = Operations::new(tasks.clone(), card, &options);
+        let (authentication, limits) = (options.authentication.clone(), options.limits.clone());
+        let gate = Gate::new(authentication, limits, host.clone());
         Self(Arc::new(Inner {
             card: Published { body, etag },
             tasks,
             methods: json_rpc::methods(operations.clone()),
             operations,
-            admission: Admission::new(card, options.authentication.clone(), host.clone()),
+            admission: Admission::new(card, gate),
             options,
         }))
     }

@@ -101,7 +101,7 @@ fn route(method: &str, mut params: Value) -> (Method, String, Value) {
         Some(tenant) => format!("/{}", tenant.as_str().unwrap()),
         None => String::new(),
     };
-    let mut named = |rest: &mut Map<String, Value>, name| match rest.remove(name) {
+    let named = |rest: &mut Map<String, Value>, name| match rest.remove(name) {
         Some(Value::String(id)) => id,
         other => panic!("{method} without {name}: {other:?}"),
     };

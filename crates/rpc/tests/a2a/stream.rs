@@ -104,7 +104,7 @@ async fn every_subscriber_hears_the_same() {
     for binding in [Binding::JsonRpc, Binding::Rest, Binding::Rest] {
         let mut other = binding.stream(&served, "SubscribeToTask", params.clone()).await;
         let snapshot = other.next().await.unwrap();
-        assert_eq!(shape(&[snapshot.clone()]), ["task TASK_STATE_WORKING"]);
+        assert_eq!(shape(std::slice::from_ref(&snapshot)), ["task TASK_STATE_WORKING"]);
         assert_eq!(snapshot.id, working.id);
         others.push(other);
     }

@@ -2,17 +2,21 @@
 //! calls, how long its address and body are, which version of the protocol it speaks and which
 //! extensions it knows. A missing version means 0.3, by the specification's section 3.6.2.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use a2a_types::{A2aError, AgentCard, IDEMPOTENCY_HEADER, VERSION_HEADER};
 use axum::RequestExt;
 use axum::body::Bytes;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 
 use super::ServerOptions;
 use super::refusal::Refusal;
-use crate::Host;
-use crate::a2a::{Authentication, Caller};
+use crate::a2a::Caller;
+use crate::a2a::auth::Gate;
+use crate::a2a::limits::Permit;
 
 /// The header that names extensions, asked for and activated.
 const EXTENSIONS_HEADER: &str = "a2a-extensions";
@@ -22,13 +26,14 @@ const EXTENSIONS_HEADER: &str = "a2a-extensions";
 pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) idempotency_key: Option<String>,
+    /// Counts the call against its caller's limits until it is answered.
+    pub(super) permit: Arc<Permit>,
 }
 
 /// Who may call, and the extensions of the card.
 #[derive(Debug)]
 pub(super) struct Admission {
-    authentication: Authentication,
-    host: Host,
+    gate: Gate,
     known: Vec<String>,
     required: Vec<String>,
 }
@@ -38,26 +43,22 @@ pub(super) struct Admission {
 pub(super) struct Activated(Vec<String>);
 
 impl Admission {
-    pub(super) fn new(card: &AgentCard, authentication: Authentication, host: Host) -> Self {
+    pub(super) fn new(card: &AgentCard, gate: Gate) -> Self {
         let extensions = &card.capabilities.extensions;
         let required = extensions.iter().filter(|extension| extension.required);
         Self {
-            authentication,
-            host,
+            gate,
             known: extensions.iter().map(|extension| extension.uri.clone()).collect(),
             required: required.map(|extension| extension.uri.clone()).collect(),
         }
     }
 
-    /// Authentication of every request happens here and nowhere else.
-    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Call, Refusal> {
-        let caller = self.authentication.authenticate(headers, self.host.now());
-        let caller = caller.map_err(|error| {
-            let refusal = Refusal::from(A2aError::Unauthenticated(error.to_string()));
-            refusal.with(header::WWW_AUTHENTICATE, error.challenge())
-        })?;
-        let idempotency_key = text_of(headers, IDEMPOTENCY_HEADER).map(str::to_owned);
-        Ok(Call { caller, idempotency_key })
+    /// Who calls is asked here, of every request and nowhere else.
+    pub(super) fn admit(&self, request: &Request) -> Result<Call, Refusal> {
+        let peer: Option<&ConnectInfo<SocketAddr>> = request.extensions().get();
+        let (caller, permit) = self.gate.admit(request.headers(), peer.map(|peer| peer.0.ip()))?;
+        let key = text_of(request.headers(), IDEMPOTENCY_HEADER);
+        Ok(Call { caller, idempotency_key: key.map(str::to_owned), permit: Arc::new(permit) })
     }
 
     /// Checks the version, and the extensions that the agent insists on.

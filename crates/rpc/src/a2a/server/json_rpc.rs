@@ -114,7 +114,7 @@ async fn receive(server: &Inner, request: Request) -> Result<(Call, Bytes), Refu
     }
     admission::check_url(request.uri(), &server.options)?;
     admission::check_content_type(request.headers())?;
-    let call = server.admission.authenticate(request.headers())?;
+    let call = server.admission.admit(&request)?;
     Ok((call, admission::read(request, &server.options).await?))
 }
 

@@ -10,12 +10,13 @@ use a2a_types::{
     ListTasksRequest, ListTasksResponse, SendMessageConfiguration, SendMessageRequest,
     SendMessageResponse, SubscribeToTaskRequest, Task,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::admission::Call;
 use super::check::{self, Modes};
-use super::stream::Events;
+use super::stream::{Events, Place};
 use super::{ServerOptions, list};
+use crate::a2a::limits::Exceeded;
 use crate::a2a::tasks::{TakeMessage, Taken, Tasks};
 
 #[derive(Clone, Debug)]
@@ -79,11 +80,11 @@ impl Operations {
         call: Call,
         request: SendMessageRequest,
     ) -> Result<Events, A2aError> {
-        let permit = self.open_stream()?;
+        let place = self.open_stream(&call)?;
         let (take, configuration) = self.take(&call, request)?;
         Ok(match self.0.tasks.take_and_subscribe(take).await? {
-            Taken::Message(message) => Events::of_message(message, permit),
-            Taken::Task(task) => Events::of_task(task, configuration.history_length, permit),
+            Taken::Message(message) => Events::of_message(message, place),
+            Taken::Task(task) => Events::of_task(task, configuration.history_length, place),
         })
     }
 
@@ -126,11 +127,11 @@ impl Operations {
         request: SubscribeToTaskRequest,
         after: Option<u64>,
     ) -> Result<Events, A2aError> {
-        let permit = self.open_stream()?;
+        let place = self.open_stream(&call)?;
         check::not_empty(&request.id, "id")?;
         let owner = call.caller.owner(&request.tenant);
         let subscription = self.0.tasks.subscribe(&owner, &request.id, after).await?;
-        Ok(Events::of_task(subscription, None, permit))
+        Ok(Events::of_task(subscription, None, place))
     }
 
     pub(super) async fn get_extended_agent_card(
@@ -171,13 +172,17 @@ impl Operations {
         Ok((take, configuration))
     }
 
-    /// A place among the streams open at once, held until the stream is dropped.
-    fn open_stream(&self) -> Result<OwnedSemaphorePermit, A2aError> {
+    /// A place among all streams, and among those of the caller.
+    fn open_stream(&self, call: &Call) -> Result<Place, A2aError> {
         if !self.0.offer.streaming {
             return Err(A2aError::UnsupportedOperation("this agent does not stream".into()));
         }
-        let permit = self.0.streams.clone().try_acquire_owned();
-        permit.map_err(|_| A2aError::Unavailable("too many streams are open".into()))
+        let of_all = self.0.streams.clone().try_acquire_owned();
+        let of_all =
+            of_all.map_err(|_| A2aError::Unavailable("too many streams are open".into()))?;
+        let of_caller = call.permit.open_stream();
+        let exceeded = |error: Exceeded| A2aError::ResourceExhausted(error.to_string());
+        Ok(Place { _of_all: of_all, _of_caller: of_caller.map_err(exceeded)? })
     }
 }
 

@@ -2,13 +2,15 @@
 //! that HTTP has for it. Each binding writes the body in its own form.
 
 use a2a_types::A2aError;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
+
+use crate::a2a::auth::Refused;
 
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    pub(super) header: Option<(HeaderName, &'static str)>,
+    pub(super) header: Option<Box<(HeaderName, HeaderValue)>>,
     pub(super) error: A2aError,
 }
 
@@ -17,9 +19,17 @@ impl From<A2aError> for Refusal {
         let status = StatusCode::from_u16(error.status().0).expect("a status of HTTP");
         let refusal = Self { status, header: None, error };
         match refusal.status {
-            StatusCode::SERVICE_UNAVAILABLE => refusal.with(header::RETRY_AFTER, "1"),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                refusal.with(header::RETRY_AFTER, "1")
+            }
             _ => refusal,
         }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self { header: Some(Box::new(refused.header)), ..Self::from(refused.error) }
     }
 }
 
@@ -28,9 +38,8 @@ impl Refusal {
         Self { status, ..Self::from(error) }
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, value));
-        self
+    fn with(self, name: HeaderName, value: &'static str) -> Self {
+        Self { header: Some(Box::new((name, HeaderValue::from_static(value)))), ..self }
     }
 
     pub(super) fn body_too_large(bound: usize) -> Self {
@@ -52,6 +61,7 @@ impl Refusal {
     /// The answer with a body in the form of its binding.
     pub(super) fn respond(self, content_type: &'static str, body: String) -> Response {
         let content_type = [(header::CONTENT_TYPE, content_type)];
-        (self.status, content_type, AppendHeaders(self.header), body).into_response()
+        (self.status, content_type, AppendHeaders(self.header.map(|header| *header)), body)
+            .into_response()
     }
 }

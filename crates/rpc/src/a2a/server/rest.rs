@@ -36,7 +36,7 @@ async fn answer(server: &Inner, request: Request, form: Form) -> Result<Response
     admission::check_url(&uri, &server.options)?;
     let path = uri.path().strip_prefix(REST_PATH).unwrap_or_default();
     let Target { operation, fields } = route::find(&method, path)?;
-    let call = server.admission.authenticate(&headers)?;
+    let call = server.admission.admit(&request)?;
     let body = admission::read(request, &server.options).await?;
     let activated = server.admission.negotiate(&headers, &uri)?;
     let params = match method {

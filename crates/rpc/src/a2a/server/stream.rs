@@ -13,7 +13,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::admission::text_of;
 use super::check;
+use crate::a2a::limits::Permit;
 use crate::a2a::tasks::Subscription;
+
+/// What an open stream takes, until it is dropped.
+pub(super) struct Place {
+    pub(super) _of_all: OwnedSemaphorePermit,
+    pub(super) _of_caller: Permit,
+}
 
 /// The events of a task to its end, or to an error.
 pub(super) struct Events {
@@ -21,7 +28,7 @@ pub(super) struct Events {
     rest: BoxStream<'static, TaskEvent>,
     is_settled: bool,
     is_over: bool,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Events {
@@ -29,19 +36,19 @@ impl Events {
     pub(super) fn of_task(
         subscription: Subscription,
         history_length: Option<i32>,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let Subscription { task, sequence, is_continued, events } = subscription;
         let task = StreamResponse::Task(check::with_history(task, history_length));
         let first = (!is_continued).then_some(TaskEvent { sequence, event: task });
-        Self { first, rest: events, is_settled: false, is_over: false, _permit: permit }
+        Self { first, rest: events, is_settled: false, is_over: false, _place: place }
     }
 
     /// The one message that an agent answers without a task.
-    pub(super) fn of_message(message: Message, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn of_message(message: Message, place: Place) -> Self {
         let first = TaskEvent { sequence: 0, event: StreamResponse::Message(message) };
         let rest = futures::stream::empty().boxed();
-        Self { first: Some(first), rest, is_settled: true, is_over: false, _permit: permit }
+        Self { first: Some(first), rest, is_settled: true, is_over: false, _place: place }
     }
 
     async fn next(&mut self) -> Option<Result<TaskEvent, A2aError>> {

@@ -124,7 +124,7 @@ fn decode(name: &str, segment: &str) -> Result<String, A2aError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::header;
+    use axum::http::{HeaderValue, header};
 
     fn found(method: &str, path: &str) -> (Operation, Vec<(&'static str, String)>) {
         let target = find(&method.parse().unwrap(), path).unwrap();
@@ -208,7 +208,8 @@ mod tests {
         ] {
             let refusal = find(&method.parse().unwrap(), path).unwrap_err();
             assert_eq!(refusal.status, 405);
-            assert_eq!(refusal.header, Some((header::ALLOW, allow)));
+            let expected = (header::ALLOW, HeaderValue::from_static(allow));
+            assert_eq!(refusal.header, Some(Box::new(expected)));
         }
     }
 }
