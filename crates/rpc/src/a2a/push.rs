@@ -1,14 +1,24 @@
 //! Push notifications: the events of a task sent to a URL that its caller gave. The URL is a
-//! stranger's, so it is called through the connector only.
+//! stranger's, so it is called through the connector only, and checked when it is given and again
+//! at every call.
 
 mod address;
 mod connector;
+mod request;
+mod retry;
 mod rules;
+mod sender;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use a2a_types::{A2aError, TaskPushNotificationConfig, TaskStore};
 use ipnet::IpNet;
 use serde::Deserialize;
+use tokio::sync::Notify;
+
+use self::sender::Sender;
+use crate::Host;
 
 pub use connector::{Answer, CallError, Connector, Resolve, SystemResolver};
 pub use rules::{HostPattern, Refused};
@@ -33,6 +43,16 @@ pub struct PushOptions {
     pub allow_ports: Vec<u16>,
     /// Bound on one call: name lookup, connection, request and answer together.
     pub timeout_ms: u64,
+    /// Tries of one notification. A receiver that failed the last one is given up: of each later
+    /// event it gets one try, until it takes one again.
+    pub max_attempts: u32,
+    /// Pause after a first failure; it doubles with each, up to `retry_max_ms`.
+    pub retry_base_ms: u64,
+    /// Longest pause between two tries. A receiver that says `Retry-After` may ask for more, up to
+    /// an hour.
+    pub retry_max_ms: u64,
+    /// Notifications on their way at once; the others wait in the task store.
+    pub concurrent: usize,
 }
 
 impl Default for PushOptions {
@@ -45,12 +65,94 @@ impl Default for PushOptions {
             allow_addresses: Vec::new(),
             allow_ports: Vec::new(),
             timeout_ms: 10_000,
+            // With the pauses below, a receiver may be away for two hours and a half.
+            max_attempts: 24,
+            retry_base_ms: 1_000,
+            retry_max_ms: 600_000,
+            concurrent: 16,
         }
     }
 }
 
 impl PushOptions {
-    pub(crate) fn timeout(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    fn retry_base(&self) -> Duration {
+        Duration::from_millis(self.retry_base_ms)
+    }
+
+    fn retry_max(&self) -> Duration {
+        Duration::from_millis(self.retry_max_ms)
+    }
+}
+
+/// The push notifications of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Push {
+    options: PushOptions,
+    /// Absent where none are sent.
+    connector: Option<Connector>,
+}
+
+impl Push {
+    pub(crate) fn new(options: PushOptions) -> Self {
+        let connector = options.enabled.then(|| Connector::new(&options));
+        let connector = connector.and_then(|made| {
+            made.inspect_err(|error| {
+                tracing::error!(%error, "push notifications are off: no TLS client can be built");
+            })
+            .ok()
+        });
+        Self { options, connector }
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.connector.is_some()
+    }
+
+    /// Sends in the background what the store holds and will hold. Whoever adds to it wakes the
+    /// sender.
+    pub(crate) fn start(&self, store: Arc<dyn TaskStore>, host: &Host) -> Arc<Notify> {
+        let deliveries = Arc::new(Notify::new());
+        if let Some(connector) = self.connector.clone() {
+            let sender = Sender {
+                store,
+                connector,
+                host: host.clone(),
+                options: self.options.clone(),
+                deliveries: deliveries.clone(),
+                gone: Mutex::default(),
+            };
+            host.spawn(Arc::new(sender).run());
+        }
+        deliveries
+    }
+
+    /// Checks a configuration that a caller gave; errors name its fields under `prefix`, which is
+    /// empty or ends with a dot.
+    ///
+    /// # Errors
+    /// Push notifications are off, or a field cannot be used.
+    pub(crate) async fn check(
+        &self,
+        config: &TaskPushNotificationConfig,
+        prefix: &str,
+    ) -> Result<(), A2aError> {
+        let connector = self.connector.as_ref().ok_or(A2aError::PushNotificationNotSupported)?;
+        request::check(config).map_err(|bad| bad.under(prefix))?;
+        match connector.check(&config.url).await {
+            Ok(()) => Ok(()),
+            Err(CallError::Refused(refused)) => {
+                tracing::warn!(?refused, "push notification URL refused");
+                Err(A2aError::invalid_field(format!("{prefix}url"), refused.to_string()))
+            }
+            // Name servers fail for a while; every call resolves and checks the name again.
+            Err(error) => {
+                tracing::debug!(%error, "push notification URL accepted unresolved");
+                Ok(())
+            }
+        }
     }
 }
