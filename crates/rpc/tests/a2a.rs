@@ -8,6 +8,7 @@ mod a2a {
     mod envelope;
     mod events;
     mod list;
+    mod push;
     mod rest;
     mod restart;
     mod signature;

@@ -26,6 +26,7 @@ use self::admission::Admission;
 use self::operations::Operations;
 use super::auth::{Authentication, Gate};
 use super::limits::LimitsConfig;
+use super::push::{Push, PushOptions};
 use super::tasks::{Agent, TaskOptions, Tasks};
 use crate::Host;
 
@@ -54,6 +55,7 @@ pub struct ServerOptions {
     /// What one caller may ask.
     pub limits: LimitsConfig,
     pub tasks: TaskOptions,
+    pub push: PushOptions,
 }
 
 impl Default for ServerOptions {
@@ -68,6 +70,7 @@ impl Default for ServerOptions {
             authentication: Authentication::none(),
             limits: LimitsConfig::default(),
             tasks: TaskOptions::default(),
+            push: PushOptions::default(),
         }
     }
 }
@@ -100,12 +103,14 @@ impl Server {
         host: &Host,
         options: ServerOptions,
     ) -> Self {
-        let tasks = Tasks::new(agent, store, host.clone(), options.tasks.clone(), Arc::default());
+        let push = Push::new(options.push.clone());
+        let deliveries = push.start(store.clone(), host);
+        let tasks = Tasks::new(agent, store, host.clone(), options.tasks.clone(), deliveries);
         let body = serde_json::to_string(card).expect("a card has string keys only");
         let etag = format!("\"{:016x}\"", fnv1a(body.as_bytes()));
-        let operations = Operations::new(tasks.clone(), card, &options);
         let (authentication, limits) = (options.authentication.clone(), options.limits.clone());
         let gate = Gate::new(authentication, limits, host.clone());
+        let operations = Operations::new(tasks.clone(), push, card, &options);
         Self(Arc::new(Inner {
             card: Published { body, etag },
             tasks,

@@ -347,9 +347,7 @@ async fn deleted_configuration_gets_nothing_any_more() {
     served.script.gate.add_permits(1);
     let done = served.result("GetTask", json!({"id": task["id"]}));
     done.await;
-    let ended = async {
-        while state(&served.task(&task).await) != "TASK_STATE_COMPLETED" {}
-    };
+    let ended = async { while state(&served.task(&task).await) != "TASK_STATE_COMPLETED" {} };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
     assert_eq!(store.next_delivery().await.unwrap(), None);
     while let Ok(late) = hook.arrived.try_recv() {

@@ -1,15 +1,14 @@
 //! A push notification as an HTTP request, and the checks that make it one: nothing a caller wrote
 //! into its configuration becomes more than the value of one header.
 
-use a2a_types::{
-    A2aError, Delivery, IDEMPOTENCY_HEADER, PROTOCOL_VERSION, TaskPushNotificationConfig,
-    VERSION_HEADER,
-};
+use a2a_types::{A2aError, Delivery, PROTOCOL_VERSION, TaskPushNotificationConfig};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const MEDIA_TYPE: &str = "application/a2a+json";
-const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-a2a-notification-token");
+const TOKEN: HeaderName = HeaderName::from_static("x-a2a-notification-token");
+const IDEMPOTENCY: HeaderName = HeaderName::from_static("idempotency-key");
+const VERSION: HeaderName = HeaderName::from_static("a2a-version");
 
 /// Longest id of a configuration.
 const ID_BYTES: usize = 256;
@@ -48,13 +47,10 @@ pub(super) fn check(config: &TaskPushNotificationConfig) -> Result<(), BadField>
     secrets(config).map(drop)
 }
 
-const IDEMPOTENCY: HeaderName = HeaderName::from_static("idempotency-key");
-const VERSION: HeaderName = HeaderName::from_static("a2a-version");
-
 fn secrets(config: &TaskPushNotificationConfig) -> Result<HeaderMap, BadField> {
     let mut headers = HeaderMap::new();
     if !config.token.is_empty() {
-        headers.insert(TOKEN_HEADER, secret("token", &config.token)?);
+        headers.insert(TOKEN, secret("token", &config.token)?);
     }
     if let Some(authentication) = &config.authentication {
         if !is_token(&authentication.scheme) {
@@ -92,7 +88,7 @@ fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use a2a_types::AuthenticationInfo;
+    use a2a_types::{AuthenticationInfo, IDEMPOTENCY_HEADER, VERSION_HEADER};
 
     use super::*;
 

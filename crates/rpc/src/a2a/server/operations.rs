@@ -17,6 +17,7 @@ use super::check::{self, Modes};
 use super::stream::{Events, Place};
 use super::{ServerOptions, list};
 use crate::a2a::limits::Exceeded;
+use crate::a2a::push::Push;
 use crate::a2a::tasks::{TakeMessage, Taken, Tasks};
 
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Operations(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     tasks: Tasks,
+    push: Push,
     offer: Offer,
     most_parts: usize,
     streams: Arc<Semaphore>,
@@ -41,17 +43,17 @@ struct Offer {
 }
 
 impl Operations {
-    pub(super) fn new(tasks: Tasks, card: &AgentCard, options: &ServerOptions) -> Self {
+    pub(super) fn new(tasks: Tasks, push: Push, card: &AgentCard, options: &ServerOptions) -> Self {
         let capabilities = &card.capabilities;
         let offer = Offer {
             modes: Modes::new(card),
             streaming: capabilities.streaming.unwrap_or(false),
-            push: capabilities.push_notifications.unwrap_or(false),
+            push: capabilities.push_notifications.unwrap_or(false) && push.is_enabled(),
             has_extended_card: capabilities.extended_agent_card.unwrap_or(false),
             extended_card: options.extended_card.clone(),
         };
         let (most_parts, streams) = (options.parts, Arc::new(Semaphore::new(options.streams)));
-        Self(Arc::new(Inner { tasks, offer, most_parts, streams }))
+        Self(Arc::new(Inner { tasks, push, offer, most_parts, streams }))
     }
 
     /// Takes a message and waits until its task is settled, if the caller does not ask otherwise.
@@ -60,7 +62,7 @@ impl Operations {
         call: Call,
         request: SendMessageRequest,
     ) -> Result<SendMessageResponse, A2aError> {
-        let (take, configuration) = self.take(&call, request)?;
+        let (take, configuration) = self.take(&call, request).await?;
         let taken = match configuration.return_immediately {
             true => self.0.tasks.take(take).await?,
             false => self.0.tasks.take_and_settle(take).await?,
@@ -81,7 +83,7 @@ impl Operations {
         request: SendMessageRequest,
     ) -> Result<Events, A2aError> {
         let place = self.open_stream(&call)?;
-        let (take, configuration) = self.take(&call, request)?;
+        let (take, configuration) = self.take(&call, request).await?;
         Ok(match self.0.tasks.take_and_subscribe(take).await? {
             Taken::Message(message) => Events::of_message(message, place),
             Taken::Task(task) => Events::of_task(task, configuration.history_length, place),
@@ -152,7 +154,7 @@ impl Operations {
     }
 
     /// A checked message, with what its caller configures.
-    fn take(
+    async fn take(
         &self,
         call: &Call,
         request: SendMessageRequest,
@@ -160,7 +162,9 @@ impl Operations {
         check::send(&request, &self.0.offer.modes, self.0.most_parts)?;
         let mut configuration = request.configuration.unwrap_or_default();
         let push = configuration.task_push_notification_config.take();
-        let push = push.map(|config| self.push_config(config, PUSH_FIELD)).transpose()?;
+        if let Some(config) = &push {
+            self.check_push_config(config, PUSH_FIELD).await?;
+        }
         // A message id alone is no key: conformance suites and careless callers reuse it.
         let key = call.idempotency_key.as_ref();
         let take = TakeMessage {

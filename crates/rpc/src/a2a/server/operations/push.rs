@@ -16,8 +16,8 @@ impl Operations {
         call: Call,
         config: TaskPushNotificationConfig,
     ) -> Result<TaskPushNotificationConfig, A2aError> {
-        let config = self.push_config(config, "")?;
         check::not_empty(&config.task_id, "taskId")?;
+        self.check_push_config(&config, "").await?;
         let owner = call.caller.owner(&config.tenant);
         self.0.tasks.put_push(&owner, config).await
     }
@@ -69,19 +69,14 @@ impl Operations {
         Ok(serde_json::Map::new())
     }
 
-    /// A configuration whose URL is one.
-    pub(super) fn push_config(
+    /// Checks a configuration, with its URL and where that leads.
+    pub(super) async fn check_push_config(
         &self,
-        config: TaskPushNotificationConfig,
+        config: &TaskPushNotificationConfig,
         within: &str,
-    ) -> Result<TaskPushNotificationConfig, A2aError> {
+    ) -> Result<(), A2aError> {
         self.check_push()?;
-        let invalid = |why: String| A2aError::invalid_field(format!("{within}url"), why);
-        let url = url::Url::parse(&config.url).map_err(|error| invalid(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid("must be an http or https URL".into()));
-        }
-        Ok(config)
+        self.0.push.check(config, within).await
     }
 
     fn check_push(&self) -> Result<(), A2aError> {
