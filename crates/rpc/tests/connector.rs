@@ -8,7 +8,6 @@ mod connector {
 }
 
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use connector::dns::{NameServer, Record, address};
@@ -195,7 +194,7 @@ fn with_receiver() -> PushOptions {
 }
 
 fn connector(options: &PushOptions, names: &NameServer) -> Connector {
-    Connector::with_resolver(options, names.resolver()).unwrap()
+    Connector::with_resolver(options, names.resolver())
 }
 
 async fn post(connector: &Connector, url: &str) -> Result<u16, CallError> {
@@ -456,12 +455,12 @@ async fn system_resolver_is_held_to_the_same_rules() {
     let hosts = vec!["localhost".parse().unwrap()];
     let named = PushOptions { allow_hosts: hosts, ..http() };
     let url = format!("http://localhost:{}/", listener.port());
-    let refused = post(&Connector::new(&named).unwrap(), &url).await.unwrap_err();
+    let refused = post(&Connector::new(&named), &url).await.unwrap_err();
     assert!(matches!(refused, CallError::Refused(Refused::Address { .. })), "{refused:?}");
     assert_eq!(listener.connections(), 0);
 
     let addresses = ["127.0.0.1/32", "::1/128"].map(|network| network.parse().unwrap());
     let open = PushOptions { allow_addresses: addresses.into(), ..named };
-    let open = Arc::new(Connector::new(&open).unwrap());
+    let open = Connector::new(&open);
     assert_eq!(post(&open, &url).await.unwrap(), 204);
 }

@@ -99,12 +99,6 @@ pub(crate) struct Push {
 impl Push {
     pub(crate) fn new(options: PushOptions) -> Self {
         let connector = options.enabled.then(|| Connector::new(&options));
-        let connector = connector.and_then(|made| {
-            made.inspect_err(|error| {
-                tracing::error!(%error, "push notifications are off: no TLS client can be built");
-            })
-            .ok()
-        });
         Self { options, connector }
     }
 

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -72,6 +72,8 @@ pub enum CallError {
     Deadline(Duration),
     #[error("unreachable")]
     Unreachable(#[source] reqwest::Error),
+    #[error("no TLS client can be built")]
+    NoClient(#[source] reqwest::Error),
 }
 
 /// An answer, as far as a receiver is heard: its body is not read.
@@ -85,40 +87,25 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub struct Connector {
     resolver: CheckedResolver,
-    http: reqwest::Client,
+    /// Made for the first call: it reads every root certificate there is.
+    http: Arc<OnceLock<reqwest::Client>>,
     deadline: Duration,
+    allow_http: bool,
 }
 
 impl Connector {
     /// A connector that asks the operating system for addresses.
-    ///
-    /// # Errors
-    /// The TLS configuration of the HTTP client cannot be built.
-    pub fn new(options: &PushOptions) -> Result<Self, reqwest::Error> {
+    pub fn new(options: &PushOptions) -> Self {
         Self::with_resolver(options, Arc::new(SystemResolver::default()))
     }
 
-    /// # Errors
-    /// The TLS configuration of the HTTP client cannot be built.
-    pub fn with_resolver(
-        options: &PushOptions,
-        resolver: Arc<dyn Resolve>,
-    ) -> Result<Self, reqwest::Error> {
-        let resolver = CheckedResolver { rules: Arc::new(Rules::new(options)), resolver };
-        let deadline = options.timeout();
-        let http = reqwest::Client::builder()
-            .dns_resolver(resolver.clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .https_only(!options.allow_http)
-            .connect_timeout(CONNECT_DEADLINE.min(deadline))
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .user_agent(concat!("firebreak/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { resolver, http, deadline })
+    pub fn with_resolver(options: &PushOptions, resolver: Arc<dyn Resolve>) -> Self {
+        Self {
+            resolver: CheckedResolver { rules: Arc::new(Rules::new(options)), resolver },
+            http: Arc::default(),
+            deadline: options.timeout(),
+            allow_http: options.allow_http,
+        }
     }
 
     /// Checks the form of a URL and the addresses its host has now, without calling it. That it
@@ -144,11 +131,31 @@ impl Connector {
         body: Vec<u8>,
     ) -> Result<Answer, CallError> {
         let url: Url = self.resolver.rules.url(url)?;
-        let call = self.http.post(url).headers(headers).body(body).timeout(self.deadline);
+        let http = self.http().map_err(CallError::NoClient)?;
+        let call = http.post(url).headers(headers).body(body).timeout(self.deadline);
         let answer = call.send().await.map_err(|error| self.error(error))?;
         let retry_after = answer.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Answer { status: answer.status(), retry_after })
+    }
+
+    fn http(&self) -> Result<reqwest::Client, reqwest::Error> {
+        if let Some(known) = self.http.get() {
+            return Ok(known.clone());
+        }
+        let made = reqwest::Client::builder()
+            .dns_resolver(self.resolver.clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .https_only(!self.allow_http)
+            .connect_timeout(CONNECT_DEADLINE.min(self.deadline))
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .user_agent(concat!("firebreak/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(self.http.get_or_init(|| made).clone())
     }
 
     fn error(&self, error: reqwest::Error) -> CallError {
