@@ -17,7 +17,7 @@ pub use auth::{
 };
 pub use caller::Caller;
 pub use card::Profile;
-pub use client::{Client, ClientError, ClientOptions, Send};
+pub use client::{Client, ClientError, ClientOptions, EventStream, PeerConfig, PeerError, Send};
 pub use limits::LimitsConfig;
 pub use memory::MemoryTaskStore;
 pub use push::{
