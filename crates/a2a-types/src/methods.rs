@@ -34,6 +34,16 @@ one_of! {
     }
 }
 
+impl SendMessageResponse {
+    /// The task, where the answer is one.
+    pub fn into_task(self) -> Option<Task> {
+        match self {
+            Self::Task(task) => Some(task),
+            Self::Message(_) => None,
+        }
+    }
+}
+
 message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GetTaskRequest {

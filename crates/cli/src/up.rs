@@ -139,10 +139,10 @@ impl<'a> Fleet<'a> {
         ingress.listen = self.address(5000);
         ingress.console_listen = self.address(5001);
         ingress.database = self.data("ingress.db");
-        ingress.agents = ingress::AgentUrls {
-            diagnostic: self.url(5010)?,
-            resolution: self.url(5020)?,
-            ticketing: self.url(5030)?,
+        ingress.agents = ingress::Agents {
+            diagnostic: self.url(5010)?.into(),
+            resolution: self.url(5020)?.into(),
+            ticketing: self.url(5030)?.into(),
         };
         let up = self.arguments;
         ingress.prometheus_url = Some(up.prometheus_url.clone());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use incident::{CorrelationRule, Limits};
+use rpc::a2a::{PeerConfig, PeerError};
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
@@ -20,7 +21,7 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The database file. Incidents live here; it belongs to one process.
     pub database: PathBuf,
-    pub agents: AgentUrls,
+    pub agents: Agents,
     /// Times and counts that bound every phase of an incident.
     pub limits: Limits,
     /// Which labels name a target. The first rule whose labels an alert all has is used.
@@ -45,21 +46,33 @@ pub struct Config {
     pub queue_capacity: usize,
 }
 
-/// Where the other agents publish their cards.
+/// Who holds the three roles: any A2A agent, by the URL under which it publishes its card.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct AgentUrls {
-    pub diagnostic: Url,
-    pub resolution: Url,
-    pub ticketing: Url,
+pub struct Agents {
+    pub diagnostic: PeerConfig,
+    pub resolution: PeerConfig,
+    pub ticketing: PeerConfig,
 }
 
-impl Default for AgentUrls {
+impl Default for Agents {
     fn default() -> Self {
-        let local = |port: u16| {
-            Url::parse(&format!("http://127.0.0.1:{port}")).expect("a literal URL parses")
+        let local = |port: u16| -> PeerConfig {
+            Url::parse(&format!("http://127.0.0.1:{port}")).expect("a literal URL parses").into()
         };
         Self { diagnostic: local(5010), resolution: local(5020), ticketing: local(5030) }
+    }
+}
+
+impl Agents {
+    fn named(&self) -> [(&'static str, &PeerConfig); 3] {
+        let Self { diagnostic, resolution, ticketing } = self;
+        [("diagnostic", diagnostic), ("resolution", resolution), ("ticketing", ticketing)]
+    }
+
+    fn named_mut(&mut self) -> [(&'static str, &mut PeerConfig); 3] {
+        let Self { diagnostic, resolution, ticketing } = self;
+        [("diagnostic", diagnostic), ("resolution", resolution), ("ticketing", ticketing)]
     }
 }
 
@@ -73,7 +86,7 @@ impl Default for Config {
             console_listen: "127.0.0.1:5001".into(),
             public_url: None,
             database: "data/ingress.db".into(),
-            agents: AgentUrls::default(),
+            agents: Agents::default(),
             limits: Limits::default(),
             correlation: vec![
                 rule(&["cluster", "server"]),
@@ -111,9 +124,11 @@ impl Configuration for Config {
         env.apply("FIREBREAK_CONSOLE_LISTEN", &mut self.console_listen)?;
         env.apply_some("FIREBREAK_PUBLIC_URL", &mut self.public_url)?;
         env.apply("FIREBREAK_DATABASE", &mut self.database)?;
-        env.apply("DIAGNOSTIC_AGENT_URL", &mut self.agents.diagnostic)?;
-        env.apply("RESOLUTION_AGENT_URL", &mut self.agents.resolution)?;
-        env.apply("TICKETING_AGENT_URL", &mut self.agents.ticketing)?;
+        for (name, peer) in self.agents.named_mut() {
+            let prefix = format!("{}_AGENT", name.to_uppercase());
+            env.apply(&format!("{prefix}_URL"), &mut peer.url)?;
+            env.apply_some(&format!("{prefix}_TOKEN_FILE"), &mut peer.token_file)?;
+        }
         env.apply_some("ALERTMANAGER_URL", &mut self.alertmanager_url)?;
         env.apply_some("ALERTMANAGER_TOKEN_FILE", &mut self.alertmanager_token_file)?;
         env.apply_some("PROMETHEUS_URL", &mut self.prometheus_url)?;
@@ -134,6 +149,12 @@ impl Configuration for Config {
         if self.limits.rounds == 0 {
             return zero("limits.rounds");
         }
+        for (name, peer) in self.agents.named() {
+            let named = |error: PeerError| {
+                ConfigError::setting(format!("agents.{name}.{}", error.field), error.why)
+            };
+            peer.validate().map_err(named)?;
+        }
         self.address()?;
         self.mapping.validate()
     }
@@ -147,7 +168,7 @@ mod tests {
     fn the_environment_names_agents_and_services_outside() {
         let env = Env::fixed([("DIAGNOSTIC_AGENT_URL", "http://diagnostic-agent:5010")]);
         let config: Config = service::load_config(None, &env).unwrap();
-        assert_eq!(config.agents.diagnostic.as_str(), "http://diagnostic-agent:5010/");
+        assert_eq!(config.agents.diagnostic.url.as_str(), "http://diagnostic-agent:5010/");
         let outside = [
             ("ALERTMANAGER_URL", "https://am.example:9093"),
             ("ALERTMANAGER_TOKEN_FILE", "/run/secrets/am"),

@@ -2,6 +2,7 @@
 //! credential that changes a target, and acknowledges nothing it has not committed.
 
 mod agent;
+mod answer;
 mod card;
 mod config;
 mod console;
@@ -17,6 +18,6 @@ mod start;
 mod ticket;
 mod webhook;
 
-pub use config::{AgentUrls, Config};
+pub use config::{Agents, Config};
 pub use mapping::Mapping;
 pub use start::start;

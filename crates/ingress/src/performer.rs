@@ -5,17 +5,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_types::{Message, Role, Task, TaskState};
-use incident::{Event, Incident, IncidentId, Payload, Phase};
+use a2a_types::{Message, Role, SendMessageResponse, Task};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use incident::{Diagnosis, Event, Incident, IncidentId, Outcome, Payload, Phase, TicketRef};
 use jiff::Timestamp;
-use rpc::a2a::{Client, ClientError, ClientOptions, Send, TRANSIENT_KEY};
+use rpc::a2a::{Client, ClientError, ClientOptions, PeerConfig, PeerError, Send};
 use store::{OutboxRow, StoreError};
+use tokio::sync::watch;
 
+use crate::answer::{self, NoResult};
 use crate::engine::{Engine, RowEnd, Work};
 use crate::ticket;
 
-/// How often a running resolution is looked at.
-const POLL: Duration = Duration::from_millis(100);
+/// Bounds of the time between two looks at an incident whose resolution runs.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Definite failures after which an effect is given up.
 const ATTEMPTS: u32 = 20;
 /// The same for the agents an incident waits for: a person is asked sooner.
@@ -63,6 +67,9 @@ fn capacity(kind: Work) -> usize {
     }
 }
 
+/// What an agent answers to one message, change by change.
+type Answers = BoxStream<'static, Result<SendMessageResponse, ClientError>>;
+
 /// What became of one try.
 #[derive(Debug)]
 enum Tried {
@@ -75,9 +82,12 @@ enum Tried {
 }
 
 impl Performer {
-    pub(crate) fn new(engine: Arc<Engine>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(engine: Arc<Engine>) -> Result<Self, PeerError> {
         let agents = engine.config.agents.clone();
-        let client = |url| Client::new(url, ClientOptions::default());
+        // What is repeated, and when, the outbox says.
+        let options = ClientOptions { retries: 0, ..ClientOptions::default() };
+        let time = engine.process.time_source();
+        let client = |peer: PeerConfig| Client::of_peer(peer, options.clone(), time.clone());
         Ok(Self {
             diagnostic: client(agents.diagnostic)?,
             resolution: client(agents.resolution)?,
@@ -259,20 +269,13 @@ impl Performer {
     async fn diagnose(&self, incident: &Incident, row: &OutboxRow) -> Tried {
         let key = format!("{}:{}:diagnose:{}", incident.id, incident.round, row.attempt);
         let message = self.message(&key, &[Payload::Brief(incident.brief())]);
-        let wait = Duration::from_secs(self.engine.config.limits.diagnosis_seconds);
-        let send = Send { message, idempotency_key: Some(key), wait: Some(wait) };
-        let task = match self.diagnostic.send(send).await {
-            Ok(task) => task,
-            Err(error) => return failed(&error),
-        };
-        match end_of(&task) {
-            Err(tried) => tried,
-            Ok(()) => match find(&task, "diagnosis") {
-                Some(Payload::Diagnosis(diagnosis)) => {
-                    Tried::Done(vec![Event::DiagnosisReady(diagnosis)])
-                }
-                _ => no_artifact("diagnosis"),
-            },
+        let send = Send { message, idempotency_key: Some(key), wait: None };
+        let within = Duration::from_secs(self.engine.config.limits.diagnosis_seconds);
+        match self.diagnostic.run(send, within).await {
+            Ok(answer) => {
+                taken(answer::result::<Diagnosis>(&answer, incident.id), Event::DiagnosisReady)
+            }
+            Err(error) => failed(&error),
         }
     }
 
@@ -288,14 +291,8 @@ impl Performer {
         let payloads = [Payload::Brief(incident.brief()), Payload::Diagnosis(diagnosis)];
         let message = self.message(&key, &payloads);
         let send = Send { message, idempotency_key: Some(key), wait: None };
-        let task = match self.resolution.send(send).await {
-            Ok(task) => task,
-            Err(error) => return Ok(failed(&error)),
-        };
-        let accepted = vec![Event::ResolutionAccepted { task_id: task.id.clone() }];
-        let (id, round) = (incident.id, incident.round);
-        self.engine.take_events(id, Some(round), accepted, RowEnd::Kept).await?;
-        self.follow(id, round, task).await
+        let answers = self.resolution.start(send, self.longest_resolution());
+        self.follow(incident.id, incident.round, answers).await
     }
 
     /// Goes on with the task of an incident that has left its resolution behind.
@@ -303,10 +300,15 @@ impl Performer {
         let Some(task_id) = &incident.resolution_task else {
             return Ok(Tried::Done(Vec::new()));
         };
-        match self.resolution.task(task_id).await {
-            Ok(task) => self.follow(incident.id, incident.round, task).await,
-            Err(error) => Ok(failed(&error)),
-        }
+        let task = match self.resolution.task(task_id).await {
+            Ok(task) => task,
+            Err(error) => return Ok(failed(&error)),
+        };
+        let known = SendMessageResponse::Task(task.clone());
+        let changes = self.resolution.follow(task, self.longest_resolution());
+        let changes = changes.map(|task| task.map(SendMessageResponse::Task));
+        let known = futures::stream::once(std::future::ready(Ok(known)));
+        self.follow(incident.id, incident.round, known.chain(changes).boxed()).await
     }
 
     /// Brings what a task shows into its incident until the task ends. A task whose incident no
@@ -315,39 +317,69 @@ impl Performer {
         &self,
         id: IncidentId,
         round: u32,
-        mut task: Task,
+        mut answers: Answers,
     ) -> Result<Tried, StoreError> {
-        let mut is_stopped = false;
+        let mut changes = self.engine.changes.subscribe();
+        let (mut shown, mut is_stopped) = (None::<Task>, false);
         loop {
+            tokio::select! {
+                answer = answers.next() => match answer {
+                    Some(Ok(SendMessageResponse::Task(task))) => {
+                        if shown.is_none() {
+                            self.accepted(id, round, &task).await?;
+                        }
+                        shown = Some(task);
+                    }
+                    Some(Ok(message)) => return Ok(outcome_of(&message, id)),
+                    Some(Err(error)) => return Ok(failed(&error)),
+                    None => return Ok(again("its task was followed to no end")),
+                },
+                () = self.incident_may_have_changed(&mut changes), if shown.is_some() => {}
+            }
+            let Some(task) = &shown else { continue };
             let Some(stored) = self.engine.store.incident(id).await? else {
                 return Ok(Tried::Done(Vec::new()));
             };
             let incident = stored.incident;
             let is_left = incident.round != round || incident.phase.is_final();
             let is_wanted = !is_left && incident.phase.is_resolving();
-            if !is_wanted && !is_stopped && !task.status.state.is_terminal() {
+            let is_over = task.status.state.is_terminal();
+            if !is_wanted && !is_stopped && !is_over {
                 is_stopped = self.stop(&task.id).await.is_ok();
             }
-            if is_left && (is_stopped || task.status.state.is_terminal()) {
+            if is_left && (is_stopped || is_over) {
                 return Ok(Tried::Done(Vec::new()));
             }
-            let events = if is_left { Vec::new() } else { news(&incident, &task) };
-            if task.status.state.is_terminal() {
-                return self.conclude(id, round, &task, events, is_wanted).await;
+            let events = if is_left { Vec::new() } else { answer::news(&incident, task) };
+            if is_over {
+                return self.conclude(id, round, task, events, is_wanted).await;
             }
             if !events.is_empty() {
                 self.engine.take_events(id, Some(round), events, RowEnd::Kept).await?;
             }
-            self.engine.process.clock().sleep(POLL).await;
-            match self.resolution.task(&task.id).await {
-                Ok(newer) => task = newer,
-                // An agent that restarts takes its tasks up again; the phase's deadline bounds this.
-                Err(error) if error.is_transient() => {
-                    tracing::debug!(incident.id = %id, %error, "resolution-agent");
-                }
-                Err(error) => return Ok(failed(&error)),
-            }
         }
+    }
+
+    async fn accepted(&self, id: IncidentId, round: u32, task: &Task) -> Result<(), StoreError> {
+        let accepted = vec![Event::ResolutionAccepted { task_id: task.id.clone() }];
+        self.engine.take_events(id, Some(round), accepted, RowEnd::Kept).await
+    }
+
+    /// Returns soon after a commit, and after a while without one.
+    async fn incident_may_have_changed(&self, changes: &mut watch::Receiver<u64>) {
+        let clock = self.engine.process.clock();
+        clock.sleep(LOOK.0).await;
+        tokio::select! {
+            // The sender lives as long as the engine.
+            _ = changes.changed() => {}
+            () = clock.sleep(LOOK.1) => {}
+        }
+    }
+
+    /// A resolution that is not over by then has outlived every deadline of its incident.
+    fn longest_resolution(&self) -> Duration {
+        let limits = &self.engine.config.limits;
+        Duration::from_secs(limits.resolution_seconds.saturating_add(limits.approval_seconds))
     }
 
     async fn conclude(
@@ -358,7 +390,7 @@ impl Performer {
         mut events: Vec<Event>,
         is_wanted: bool,
     ) -> Result<Tried, StoreError> {
-        if let Some(Payload::Outcome(outcome)) = find(task, "outcome") {
+        if let Some(outcome) = answer::find_in_task::<Outcome>(task) {
             events.push(Event::Concluded(outcome));
             return Ok(Tried::Done(events));
         }
@@ -366,10 +398,7 @@ impl Performer {
             return Ok(Tried::Done(events));
         }
         self.engine.take_events(id, Some(round), events, RowEnd::Kept).await?;
-        Ok(match end_of(task) {
-            Err(tried) => tried,
-            Ok(()) => no_artifact("outcome"),
-        })
+        Ok(outcome_of(&SendMessageResponse::Task(task.clone()), id))
     }
 
     async fn cancel(&self, incident: &Incident) -> Tried {
@@ -385,9 +414,7 @@ impl Performer {
     /// Tells the resolution agent to stop a task; one that has ended or is unknown needs no telling.
     async fn stop(&self, task_id: &str) -> Result<(), ClientError> {
         match self.resolution.cancel(task_id).await {
-            Err(ClientError::Refused { error, .. }) if [-32001, -32002].contains(&error.code) => {
-                Ok(())
-            }
+            Err(error) if error.is_task_not_found() || error.is_task_not_cancelable() => Ok(()),
             answer => answer.map(drop),
         }
     }
@@ -397,17 +424,12 @@ impl Performer {
         let update = ticket::update(incident, &timeline);
         let key = format!("{}:ticket:{}:{}", incident.id, row.id, row.attempt);
         let message = self.message(&key, &[Payload::TicketUpdate(update)]);
-        let send = Send { message, idempotency_key: Some(key), wait: Some(TICKET_DEADLINE) };
-        let task = match self.ticketing.send(send).await {
-            Ok(task) => task,
-            Err(error) => return Ok(failed(&error)),
-        };
-        Ok(match end_of(&task) {
-            Err(tried) => tried,
-            Ok(()) => match find(&task, "ticket") {
-                Some(Payload::Ticket(ticket)) => Tried::Done(vec![Event::TicketSynced(ticket)]),
-                _ => no_artifact("ticket"),
-            },
+        let send = Send { message, idempotency_key: Some(key), wait: None };
+        Ok(match self.ticketing.run(send, TICKET_DEADLINE).await {
+            Ok(answer) => {
+                taken(answer::result::<TicketRef>(&answer, incident.id), Event::TicketSynced)
+            }
+            Err(error) => failed(&error),
         })
     }
 
@@ -420,52 +442,33 @@ impl Performer {
     }
 }
 
-/// What a task shows that its incident has not taken yet.
-fn news(incident: &Incident, task: &Task) -> Vec<Event> {
-    let mut events = Vec::new();
-    if incident.phase == Phase::Planned
-        && let Some(Payload::Plan(plan)) = find(task, "plan")
-    {
-        let is_known = incident.plan.as_ref().is_some_and(|known| known.id == plan.id);
-        let plan_hash = plan.hash();
-        if !is_known {
-            events.push(Event::PlanReady(plan));
-        }
-        // The question can come later than its plan.
-        if task.status.state == TaskState::InputRequired {
-            events.push(Event::ApprovalAsked { plan_hash });
-        }
-    }
-    if let Some(Payload::Progress { entries }) = find(task, "progress") {
-        let unseen = entries.into_iter().enumerate().skip(incident.progress_seen);
-        events.extend(unseen.map(|(index, entry)| Event::Progressed { index, entry }));
-    }
-    events
+fn outcome_of(answer: &SendMessageResponse, id: IncidentId) -> Tried {
+    taken(answer::result::<Outcome>(answer, id), Event::Concluded)
 }
 
-fn find(task: &Task, artifact: &str) -> Option<Payload> {
-    let parts = &task.artifact(artifact)?.parts;
-    rpc::payloads(parts).ok()?.into_iter().next()
-}
-
-/// Whether a settled task ended well, else what that means for its row.
-fn end_of(task: &Task) -> Result<(), Tried> {
-    let is_transient = task.metadata.get(TRANSIENT_KEY).is_some_and(|value| value == true);
-    let why = || format!("{:?}: {}", task.status.state, task.status_text());
-    match task.status.state {
-        TaskState::Completed => Ok(()),
-        TaskState::Failed if is_transient => Err(Tried::Again { why: why(), counts: true }),
-        _ => Err(Tried::GivenUp { why: why() }),
+fn taken<T>(result: Result<T, NoResult>, event: impl FnOnce(T) -> Event) -> Tried {
+    match result {
+        Ok(result) => Tried::Done(vec![event(result)]),
+        Err(NoResult::Transient(why)) => Tried::Again { why, counts: true },
+        Err(NoResult::Final(why)) => Tried::GivenUp { why },
     }
 }
 
 fn failed(error: &ClientError) -> Tried {
     let why = describe(error);
-    match error.is_transient() {
+    match error {
+        // It was told again from the start so often, or a secret is being changed.
+        ClientError::TaskLost { .. } | ClientError::Unauthorized { .. } => {
+            Tried::Again { why, counts: true }
+        }
         // A peer that is away gave no answer: only the phase's deadline ends this.
-        true => Tried::Again { why, counts: false },
-        false => Tried::GivenUp { why },
+        _ if error.is_transient() => Tried::Again { why, counts: false },
+        _ => Tried::GivenUp { why },
     }
+}
+
+fn again(why: &str) -> Tried {
+    Tried::Again { why: why.to_owned(), counts: false }
 }
 
 fn describe(error: &dyn std::error::Error) -> String {
@@ -473,10 +476,6 @@ fn describe(error: &dyn std::error::Error) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
-}
-
-fn no_artifact(artifact: &str) -> Tried {
-    Tried::GivenUp { why: format!("completed without a readable {artifact}") }
 }
 
 /// The round that the events of a row belong to; a ticket belongs to all of them.

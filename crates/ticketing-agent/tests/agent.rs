@@ -41,7 +41,7 @@ impl Agent {
     async fn send(&self, parts: Vec<Part>) -> Task {
         let message = Message::new(self.process.new_id().to_string(), Role::User, parts);
         let wait = Some(Duration::from_secs(20));
-        self.client.send(Send { message, idempotency_key: None, wait }).await.unwrap()
+        self.client.send(Send { message, idempotency_key: None, wait }).await.unwrap().into_task().unwrap()
     }
 
     async fn say(&self, text: &str) -> String {
@@ -290,8 +290,8 @@ async fn a_restart_in_the_middle_of_a_create_makes_no_second_ticket() {
     let told = update(TicketStatus::Investigating, 1);
     let part = rpc::part(&Payload::TicketUpdate(told.clone()));
     let message = Message::new("m1", Role::User, vec![part]);
-    let task =
-        agent.client.send(Send { message, idempotency_key: None, wait: None }).await.unwrap();
+    let send = Send { message, idempotency_key: None, wait: None };
+    let task = agent.client.send(send).await.unwrap().into_task().unwrap();
     while fake.count(&Method::POST, "/issue") == 0 {
         tokio::task::yield_now().await;
     }

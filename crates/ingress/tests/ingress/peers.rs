@@ -15,7 +15,12 @@ fn client(world: &World) -> Client {
 
 async fn say(client: &Client, parts: Vec<Part>) -> Task {
     let message = Message::new("m-1", Role::User, parts);
-    client.send(Send { message, idempotency_key: None, wait: Some(PATIENCE) }).await.unwrap()
+    client
+        .send(Send { message, idempotency_key: None, wait: Some(PATIENCE) })
+        .await
+        .unwrap()
+        .into_task()
+        .unwrap()
 }
 
 fn incidents(task: &Task) -> Value {

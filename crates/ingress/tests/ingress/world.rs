@@ -45,9 +45,9 @@ impl World {
             database: PathBuf::from(directory.path()).join("ingress.db"),
             ..Config::default()
         };
-        config.agents.diagnostic = diagnostic.url();
-        config.agents.resolution = resolution.url();
-        config.agents.ticketing = ticketing.url();
+        config.agents.diagnostic = diagnostic.url().into();
+        config.agents.resolution = resolution.url().into();
+        config.agents.ticketing = ticketing.url().into();
         change(&mut config);
         let process = Process::new("ingress");
         ingress::start(config.clone(), process.clone()).await.unwrap();

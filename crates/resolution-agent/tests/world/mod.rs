@@ -405,7 +405,7 @@ impl Agent {
 
     pub(crate) async fn turn(&self, message: Message) -> Task {
         let send = Send { message, idempotency_key: None, wait: None };
-        self.client.send(send).await.unwrap()
+        self.client.send(send).await.unwrap().into_task().unwrap()
     }
 
     /// Lets time pass until `is_so`; each look at the task is a twentieth of a second.

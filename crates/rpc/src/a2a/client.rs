@@ -94,11 +94,22 @@ struct Inner {
 }
 
 impl Client {
+    /// A client of the agent under `base`, trusted with nothing else; its card ages by the time
+    /// this process runs.
+    ///
+    /// # Errors
+    /// The URL cannot be called.
+    pub fn new(base: Url, options: ClientOptions) -> Result<Self, PeerError> {
+        let began = tokio::time::Instant::now();
+        let time = move || Timestamp::UNIX_EPOCH.saturating_add(began.elapsed());
+        Self::of_peer(base.into(), options, Arc::new(move || time().unwrap_or(Timestamp::MAX)))
+    }
+
     /// A client of `peer`, whose card ages by `time`.
     ///
     /// # Errors
     /// A setting of the peer cannot be used.
-    pub fn new(
+    pub fn of_peer(
         peer: PeerConfig,
         options: ClientOptions,
         time: Arc<dyn Fn() -> Timestamp + std::marker::Send + Sync>,
