@@ -41,7 +41,12 @@ impl Agent {
     async fn send(&self, parts: Vec<Part>) -> Task {
         let message = Message::new(self.process.new_id().to_string(), Role::User, parts);
         let wait = Some(Duration::from_secs(20));
-        self.client.send(Send { message, idempotency_key: None, wait }).await.unwrap().into_task().unwrap()
+        self.client
+            .send(Send { message, idempotency_key: None, wait })
+            .await
+            .unwrap()
+            .into_task()
+            .unwrap()
     }
 
     async fn say(&self, text: &str) -> String {

@@ -1,15 +1,19 @@
-//! The client against peers that work, are away, move, or speak something else.
+//! The client against our server over both bindings, and against peers that do what no good server
+//! does: they are away, move, lie, break off, and lead astray.
 
-use std::sync::{Arc, Mutex};
+mod cards;
+mod follow;
+mod peer;
+mod streams;
+
 use std::time::Duration;
 
-use a2a_types::{Message, Part, Role, TaskState};
-use axum::Router;
-use axum::routing::{get, post};
+use a2a_types::{ListTasksRequest, Message, Part, Role, SendMessageResponse, Task, TaskState};
 use rpc::a2a::{Client, ClientError, ClientOptions, Send};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use self::peer::{Peer, card_with};
 use super::support::{PATIENCE, Served};
 
 fn client(url: &str) -> Client {
@@ -17,7 +21,8 @@ fn client(url: &str) -> Client {
 }
 
 fn client_within(url: &str, deadline: Duration) -> Client {
-    Client::new(url.parse().unwrap(), ClientOptions { deadline }).unwrap()
+    let options = ClientOptions { deadline, ..ClientOptions::default() };
+    Client::new(url.parse().unwrap(), options).unwrap()
 }
 
 fn say(text: &str, wait: Option<Duration>) -> Send {
@@ -25,51 +30,72 @@ fn say(text: &str, wait: Option<Duration>) -> Send {
     Send { message, idempotency_key: Some("k".into()), wait }
 }
 
-/// A peer of a fixed card and answer; dropped with its runtime.
-async fn peer(routes: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let tracker = tokio_util::task::TaskTracker::new();
-    tracker.spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    url
+fn task_of(answer: SendMessageResponse) -> Task {
+    answer.into_task().unwrap()
 }
 
-fn card(endpoint: &str, version: &str) -> String {
-    json!({"name": "p", "description": "", "version": "1", "capabilities": {},
-        "supportedInterfaces": [
-            {"url": "grpc://x", "protocolBinding": "GRPC", "protocolVersion": "1.0"},
-            {"url": endpoint, "protocolBinding": "JSONRPC", "protocolVersion": version}],
-        "defaultInputModes": [], "defaultOutputModes": [], "skills": []})
-    .to_string()
-}
-
-/// A peer whose card leads to `answer` of its own endpoint.
-async fn answering(status: u16, body: &'static str) -> String {
-    let status = http::StatusCode::from_u16(status).unwrap();
-    let endpoint =
-        peer(Router::new().route("/a2a", post(move || async move { (status, body) }))).await;
-    let card = card(&format!("{endpoint}/a2a"), "1.0");
-    peer(Router::new().route(a2a_types::CARD_PATH, get(move || async move { card }))).await
+/// A client that uses one binding of a server that has both.
+async fn over(binding: &str) -> (Served, Client) {
+    let binding = binding.to_owned();
+    let served = Served::configured(super::support::memory(), move |card, _| {
+        card.supported_interfaces.retain(|interface| interface.protocol_binding == binding);
+    })
+    .await;
+    let client = client(&served.url("/"));
+    (served, client)
 }
 
 #[tokio::test]
-async fn tasks_are_sent_read_and_canceled() {
-    let served = Served::new().await;
-    let client = client(&served.url("/"));
-    assert_eq!(client.card().await.unwrap().name, "script");
-    let task = client.send(say("echo x", Some(PATIENCE))).await.unwrap();
-    assert_eq!(task.status.state, TaskState::Completed);
-    let again = client.send(say("echo x", Some(PATIENCE))).await.unwrap();
-    assert_eq!(again.id, task.id, "the key makes it a repetition");
-    let read = client.task(&task.id).await.unwrap();
-    assert_eq!((read.status, read.history.len()), (task.status, 0));
-    let refused = client.cancel(&task.id).await.unwrap_err();
-    assert!(matches!(&refused, ClientError::Refused { error, .. } if error.code == -32002));
-    assert!(!refused.is_transient());
-    assert!(matches!(
-        client.task("nobody").await,
-        Err(ClientError::Refused { error, .. }) if error.code == -32001
-    ));
+async fn tasks_are_sent_read_listed_and_canceled_over_both_bindings() {
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let (served, client) = over(binding).await;
+        assert_eq!(client.card().await.unwrap().name, "script");
+        let task = task_of(client.send(say("echo x", Some(PATIENCE))).await.unwrap());
+        assert_eq!(task.status.state, TaskState::Completed);
+        let again = task_of(client.send(say("echo x", Some(PATIENCE))).await.unwrap());
+        assert_eq!(again.id, task.id, "the key makes it a repetition");
+        let read = client.task(&task.id).await.unwrap();
+        assert_eq!((read.status, read.history.len()), (task.status.clone(), 0));
+        let request = ListTasksRequest {
+            context_id: task.context_id.clone(),
+            page_size: Some(5),
+            include_artifacts: Some(true),
+            ..ListTasksRequest::default()
+        };
+        let listed = client.list(&request).await.unwrap();
+        assert_eq!((listed.tasks.len(), &listed.tasks[0].id), (1, &task.id));
+        assert_eq!(listed.tasks[0].artifacts.len(), 1);
+        let refused = client.cancel(&task.id).await.unwrap_err();
+        assert!(refused.is_task_not_cancelable() && !refused.is_transient(), "{refused}");
+        let unknown = client.task("nobody").await.unwrap_err();
+        assert!(unknown.is_task_not_found(), "{binding}: {unknown}");
+        assert_eq!(unknown.details()[0]["reason"], "TASK_NOT_FOUND", "{binding}");
+        let holding = task_of(
+            client.send(Send { idempotency_key: None, ..say("hold", None) }).await.unwrap(),
+        );
+        served.script.started(2).await;
+        let canceled = client.cancel(&holding.id).await.unwrap();
+        assert_eq!(canceled.status.state, TaskState::Canceled);
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_does_not_offer_is_refused_by_name_over_both_bindings() {
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let (_served, client) = over(binding).await;
+        let card = client.extended_card().await.unwrap_err();
+        assert!(matches!(card, ClientError::Refused { .. }), "{binding}: {card}");
+        let config = serde_json::from_value(json!({"taskId": "t", "url": "https://x.example"}));
+        for error in [
+            client.create_push_config(&config.unwrap()).await.unwrap_err(),
+            client.push_config("t", "c").await.unwrap_err(),
+            client.delete_push_config("t", "c").await.unwrap_err(),
+        ] {
+            let is_known = matches!(&error, ClientError::Refused { error, .. }
+                if [-32003, -32004, -32001].contains(&error.code));
+            assert!(is_known, "{binding}: {error}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -98,55 +124,88 @@ async fn a_task_that_outlasts_the_wait_is_found_again() {
     let error = client.send(say("gate", Some(Duration::from_millis(50)))).await.unwrap_err();
     assert!(matches!(error, ClientError::Deadline { .. }), "{error}");
     served.script.gate.add_permits(1);
-    let task = client.send(say("gate", Some(PATIENCE))).await.unwrap();
+    let task = task_of(client.send(say("gate", Some(PATIENCE))).await.unwrap());
     assert_eq!(task.status.state, TaskState::Completed);
     assert_eq!(served.script.runs().len(), 1);
 }
 
 #[tokio::test]
-async fn the_card_is_read_again_after_a_failure() {
-    let (one, two) = (Served::new().await, Served::new().await);
-    let endpoint = Arc::new(Mutex::new(one.url("/a2a")));
-    let published = endpoint.clone();
-    let route = get(move || async move { card(&published.lock().unwrap(), "1.0.0") });
-    let url = peer(Router::new().route(a2a_types::CARD_PATH, route)).await;
-    let client = client(&url);
-    client.send(say("echo x", Some(PATIENCE))).await.unwrap();
-    one.shut_down().await;
-    *endpoint.lock().unwrap() = two.url("/a2a");
-    assert!(client.send(say("echo x", Some(PATIENCE))).await.unwrap_err().is_transient());
-    client.send(say("echo x", Some(PATIENCE))).await.unwrap();
-    assert_eq!((one.script.runs().len(), two.script.runs().len()), (1, 1));
-}
-
-#[tokio::test]
 async fn answers_that_are_not_a2a_are_final_and_failing_servers_are_not() {
-    for (status, body, is_transient) in [
-        (200, "<html>login</html>", false),
-        (200, "{}", false),
-        (200, "{\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {\"task\": {\"id\": 7}}}", false),
-        (404, "", false),
-        (302, "", false),
-        (429, "", true),
-        (500, "", true),
-        (503, "", true),
+    let rpc = |id: i64, rest: &str| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, {rest}}}");
+    for (status, body, is_transient, why) in [
+        (200, "<html>login</html>".to_owned(), false, "not A2A"),
+        (200, "{}".into(), false, "not A2A"),
+        (200, rpc(1, "\"result\": {\"task\": {\"id\": 7}}"), false, "not A2A"),
+        (200, rpc(77, "\"result\": {}"), false, "an answer to request"),
+        (200, rpc(1, "\"error\": {\"code\": -32603, \"message\": \"busy\"}"), true, "busy"),
+        (200, rpc(1, "\"error\": {\"code\": -32602, \"message\": \"bad\"}"), false, "bad"),
+        (400, rpc(1, "\"error\": {\"code\": -32009, \"message\": \"old\"}"), false, "-32009: old"),
+        (401, String::new(), false, "does not admit us"),
+        (403, String::new(), false, "does not admit us"),
+        (404, String::new(), false, "status 404"),
+        (302, String::new(), false, "status 302"),
+        (429, String::new(), true, "status 429"),
+        (500, String::new(), true, "status 500"),
+        (503, rpc(1, "\"error\": {\"code\": -32602, \"message\": \"\"}"), true, "status 503"),
     ] {
-        let url = answering(status, body).await;
-        let error = client(&url).send(say("x", None)).await.unwrap_err();
-        assert_eq!(error.is_transient(), is_transient, "{status} {body}: {error}");
+        let peer = Peer::new(move |_| (status, body.clone()).into()).await;
+        let error = client(&peer.url).send(say("x", None)).await.unwrap_err();
+        assert_eq!(error.is_transient(), is_transient, "{status}: {error}");
+        assert!(error.to_string().contains(why), "{status}: {error}");
     }
-    let message = "{\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {\"message\": \
-                   {\"messageId\": \"m\", \"role\": \"ROLE_AGENT\", \"parts\": [{\"text\": \"hi\"}]}}}";
-    let url = answering(200, message).await;
-    let error = client(&url).send(say("x", None)).await.unwrap_err();
-    assert!(error.to_string().contains("a message instead of a task: hi"), "{error}");
 }
 
 #[tokio::test]
-async fn a_card_without_our_interface_is_said_so() {
-    let body = card("http://127.0.0.1:1/a2a", "0.3.0");
-    let route = get(move || async move { body });
-    let url = peer(Router::new().route(a2a_types::CARD_PATH, route)).await;
-    let error = client(&url).send(say("x", None)).await.unwrap_err();
-    assert!(matches!(error, ClientError::NoInterface { .. }), "{error}");
+async fn a_peer_may_answer_with_a_message_and_ask_to_be_left_alone() {
+    let message = json!({"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": "hi"}]});
+    let peer = Peer::new(move |asked| asked.result(json!({"message": message}))).await;
+    let answer = client(&peer.url).send(say("x", None)).await.unwrap();
+    assert!(matches!(answer, SendMessageResponse::Message(message) if message.text() == "hi"));
+    let peer = Peer::new(|_| peer::Answer::from((429, "")).with("retry-after", "7")).await;
+    let busy = client(&peer.url).send(say("x", None)).await.unwrap_err();
+    assert_eq!(busy.retry_after(), Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_bound_is_not_read() {
+    let peer = Peer::new(|asked| asked.result(json!({"task": "x".repeat(2000)}))).await;
+    let options = ClientOptions { answer_bytes: 1000, ..ClientOptions::default() };
+    let client = Client::new(peer.url.parse().unwrap(), options).unwrap();
+    let error = client.send(say("x", None)).await.unwrap_err();
+    assert!(matches!(error, ClientError::TooLarge { limit: 1000, .. }), "{error}");
+    let options = ClientOptions { card_bytes: 100, ..ClientOptions::default() };
+    let client = Client::new(peer.url.parse().unwrap(), options).unwrap();
+    let error = client.card().await.unwrap_err();
+    assert!(matches!(error, ClientError::TooLarge { limit: 100, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn errors_of_the_rest_binding_keep_their_details_and_paths_their_tenant() {
+    let peer = Peer::with_card(
+        |url| card_with(&[("HTTP+JSON", "1.0", &format!("{url}/rest/"), "acme")], true),
+        |asked| match asked.target.as_str() {
+            "/rest/acme/tasks/a%2Fb?historyLength=0" => (
+                404,
+                json!({"error": {"code": 404, "status": "NOT_FOUND", "message": "gone", "details":
+                    [{"@type": "x", "reason": "TASK_NOT_FOUND", "metadata": {"taskId": "a/b"}}]}})
+                .to_string(),
+            )
+                .into(),
+            "/rest/acme/message:send" => {
+                (400, json!({"error": {"code": 400, "message": "bad field"}}).to_string()).into()
+            }
+            _ => (500, "").into(),
+        },
+    )
+    .await;
+    let client = client(&peer.url);
+    let gone = client.task("a/b").await.unwrap_err();
+    assert!(gone.is_task_not_found(), "{gone}");
+    assert_eq!(gone.details()[0]["metadata"]["taskId"], "a/b");
+    let bad = client.send(say("x", None)).await.unwrap_err();
+    assert!(matches!(&bad, ClientError::Refused { error, .. } if error.code == -32602), "{bad}");
+    let asked = peer.asked().pop().unwrap();
+    assert_eq!(asked.header("content-type"), "application/a2a+json");
+    assert_eq!(asked.header("idempotency-key"), "k");
+    assert!(asked.json().get("tenant").is_none());
 }
