@@ -36,6 +36,8 @@ use binding::{Endpoint, Method};
 use cache::Cached;
 use transport::{Ask, Transport};
 
+use super::signature::{PinnedKeys, verify as verify_card};
+
 pub use error::ClientError;
 pub use peer::{PeerConfig, PeerError};
 pub use stream::EventStream;
@@ -89,6 +91,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     transport: Transport,
     time: Arc<dyn Fn() -> Timestamp + std::marker::Send + Sync>,
+    /// The keys that sign its card, where one of them must.
+    keys: Option<PinnedKeys>,
     card: Mutex<Option<Cached>>,
     requests: AtomicU64,
 }
@@ -115,9 +119,12 @@ impl Client {
         time: Arc<dyn Fn() -> Timestamp + std::marker::Send + Sync>,
     ) -> Result<Self, PeerError> {
         peer.validate()?;
+        let keys = peer.signature_keys.as_deref().map(PinnedKeys::open).transpose();
+        let keys = keys.map_err(|why| PeerError { field: "signature_keys", why })?;
         let unusable = |error: reqwest::Error| PeerError { field: "url", why: error.to_string() };
         let transport = Transport::new(peer, options).map_err(unusable)?;
-        let inner = Inner { transport, time, card: Mutex::default(), requests: AtomicU64::new(1) };
+        let inner =
+            Inner { transport, time, keys, card: Mutex::default(), requests: AtomicU64::new(1) };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -393,8 +400,18 @@ impl Client {
         let invalid = |why: String| ClientError::InvalidAnswer { url: text.clone(), why };
         let card: Value =
             serde_json::from_slice(&answer.body).map_err(|error| invalid(error.to_string()))?;
+        let card = match &self.0.keys {
+            Some(keys) => self.signed(card, keys)?,
+            None => card,
+        };
         let card = serde_json::from_value(card).map_err(|error| invalid(error.to_string()))?;
         Ok(Cached::new(card, &answer.headers, asked_at))
+    }
+
+    /// What a signature by one of the keys vouches for.
+    fn signed(&self, card: Value, keys: &PinnedKeys) -> Result<Value, ClientError> {
+        let untrusted = |source| ClientError::Untrusted { url: self.card_url().into(), source };
+        Ok(verify_card(&card, keys).map_err(untrusted)?.card)
     }
 
     fn card_url(&self) -> Url {

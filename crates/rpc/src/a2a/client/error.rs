@@ -6,6 +6,8 @@ use std::time::Duration;
 use a2a_types::{A2aError, ErrorObject};
 use serde_json::Value;
 
+use crate::a2a::signature::SignatureError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("{url} is unreachable")]
@@ -38,6 +40,12 @@ pub enum ClientError {
     NoInterface { url: String },
     #[error("the card of {url} leads to {origin}, which is not among its `allowed_origins`")]
     ForeignOrigin { url: String, origin: String },
+    #[error("the card at {url} is not by whom the configuration trusts")]
+    Untrusted {
+        url: String,
+        #[source]
+        source: SignatureError,
+    },
     #[error("the token file {} of {url} cannot be used", path.display())]
     Token {
         url: String,
@@ -62,6 +70,7 @@ impl ClientError {
             | Self::TooLarge { .. }
             | Self::NoInterface { .. }
             | Self::ForeignOrigin { .. }
+            | Self::Untrusted { .. }
             | Self::Token { .. } => false,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rpc::a2a::{Client, ClientError, ClientOptions, PeerConfig};
+use rpc::a2a::{CardSigner, Client, ClientError, ClientOptions, PeerConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -219,4 +219,43 @@ async fn a_redirect_is_not_followed() {
     assert!(thief.asked().is_empty());
     let short = super::client_within(&thief.url, Duration::from_secs(5));
     short.task("t").await.unwrap();
+}
+
+#[tokio::test]
+async fn with_pinned_keys_only_a_card_they_signed_is_followed() {
+    let fixture = |name: &str| crate::a2a::signature::fixture(name);
+    let config = json!({"key_file": fixture("ed25519.pem"), "key_id": "ed"});
+    let signer = CardSigner::open(&serde_json::from_value(config).unwrap()).unwrap();
+    let sign = move |mut card: Value| {
+        let mut typed = serde_json::from_value(card.take()).unwrap();
+        signer.sign(&mut typed);
+        serde_json::to_value(typed).unwrap()
+    };
+    let tamper = |mut card: Value| {
+        card["supportedInterfaces"][0]["tenant"] = json!("other");
+        card
+    };
+    let plain = |url: &str| card_with(&[("JSONRPC", "1.0", &format!("{url}/rpc"), "")], false);
+    let keys = fixture("jwks.json");
+    for (change, is_trusted) in [(0, true), (1, false), (2, false)] {
+        let card = |url: &str| match change {
+            0 => sign(plain(url)),
+            1 => tamper(sign(plain(url))),
+            _ => plain(url),
+        };
+        let peer = Peer::with_card(card, working).await;
+        let client = Seconds::default().client(json!({"url": peer.url, "signature_keys": keys}));
+        match client.task("t").await {
+            Ok(_) => assert!(is_trusted),
+            Err(error) => {
+                assert!(matches!(error, ClientError::Untrusted { .. }) && !is_trusted, "{error}");
+                assert!(peer.asked().is_empty());
+            }
+        }
+    }
+    let peer = json!({"url": "http://a", "signature_keys": "/nowhere/keys.json"});
+    let peer = serde_json::from_value(peer).unwrap();
+    let time = Arc::new(|| Timestamp::UNIX_EPOCH);
+    let error = Client::of_peer(peer, ClientOptions::default(), time).unwrap_err();
+    assert_eq!(error.field, "signature_keys");
 }
