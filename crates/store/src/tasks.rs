@@ -1,8 +1,10 @@
 //! A2A tasks of one agent: the task store that an A2A server asks for, on SQLite and on PostgreSQL.
 
 mod committer;
+mod postgres;
 mod row;
 mod sqlite;
 
 pub(crate) use committer::Committer;
+pub use postgres::PostgresTasks;
 pub(crate) use sqlite::start_committer;

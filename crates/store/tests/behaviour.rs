@@ -4,12 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
 mod behaviour {
+    pub(crate) mod attempts;
     pub(crate) mod changes;
     pub(crate) mod incidents;
     pub(crate) mod outbox;
     pub(crate) mod sample;
     pub(crate) mod targets;
-    pub(crate) mod tasks;
 }
 
 /// Runs each behaviour against a new SQLite file.
@@ -42,12 +42,7 @@ on_sqlite! {
         a_delayed_row_waits_and_counts_definite_failures,
         a_buried_row_is_a_dead_letter,
         an_uncommitted_effect_is_not_performed;
-    tasks:
-        a_task_reads_back_and_changes,
-        the_same_key_finds_the_same_task,
-        without_a_key_every_task_is_new,
-        racing_inserts_of_one_key_make_one_task,
-        finished_and_waiting_tasks_are_not_taken_up,
+    attempts:
         attempts_are_found_by_task_target_and_time,
         an_attempt_is_made_once;
     targets:

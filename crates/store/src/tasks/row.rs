@@ -176,7 +176,7 @@ impl PushRow {
 }
 
 /// PostgreSQL has no text with a NUL character, and indexes have a longest text.
-fn check(field: &'static str, text: &str) -> Result<(), StoreError> {
+pub(super) fn check(field: &'static str, text: &str) -> Result<(), StoreError> {
     let problem = match text {
         text if text.contains('\0') => "holds a NUL character",
         text if text.len() > LONGEST => "is longer than 512 bytes",

@@ -71,7 +71,7 @@ impl Tasks {
     }
 }
 
-fn push_filters<'a>(sql: &mut QueryBuilder<Sqlite>, query: &'a TaskQuery) {
+fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &TaskQuery) {
     sql.push(" WHERE tenant = ").push_bind(query.owner.tenant.clone());
     sql.push(" AND principal = ").push_bind(query.owner.principal.clone());
     if let Some(context_id) = &query.context_id {

@@ -1,0 +1,162 @@
+//! The task store of an agent in a PostgreSQL database, which it may share with other agents and
+//! with other processes of its own. Tasks of different agents do not mix. A notification that one
+//! process has in hand is not given to another until its claim runs out.
+
+mod push;
+mod read;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use a2a_types::{
+    Delivery, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig,
+    TaskQuery, TaskRecord, TaskStore,
+};
+use jiff::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use super::Committer;
+use super::row::{Write, check};
+use crate::StoreError;
+
+const CONNECTIONS: u32 = 8;
+/// How long a call waits for a connection.
+const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+/// How long a call may take, with its wait for a connection.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Milliseconds after which the server itself ends a statement.
+const STATEMENT_TIMEOUT_MS: &str = "10000";
+
+/// The tasks of one agent. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PostgresTasks {
+    database: Database,
+    committer: Arc<Committer>,
+}
+
+/// What a statement needs to know.
+#[derive(Clone)]
+struct Database {
+    pool: PgPool,
+    agent: Arc<str>,
+    /// Which of the processes that share the database this is.
+    process: Arc<str>,
+}
+
+impl PostgresTasks {
+    /// Connects and makes the tables. `agent` is the name under which this agent's tasks are kept.
+    ///
+    /// # Errors
+    /// The URL cannot be used, the server cannot be reached, or it holds tables of a newer version.
+    pub async fn connect(url: &str, agent: &str) -> Result<Self, StoreError> {
+        check("the name of the agent", agent)?;
+        let options: PgConnectOptions = url.parse()?;
+        let options =
+            options.application_name(agent).options([("statement_timeout", STATEMENT_TIMEOUT_MS)]);
+        let connect = async {
+            let pool = PgPoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .acquire_timeout(CONNECTION_WAIT)
+                .connect_with(options)
+                .await?;
+            sqlx::migrate!("migrations/postgres").run(&pool).await?;
+            let process = "SELECT gen_random_uuid()::text";
+            let process: String = sqlx::query_scalar(process).fetch_one(&pool).await?;
+            Ok(Database { pool, agent: agent.into(), process: process.into() })
+        };
+        let database: Database = bounded(connect).await?;
+        let committer = Arc::new(Committer::start(database.clone()));
+        Ok(Self { database, committer })
+    }
+
+    /// Closes every connection; what waited to be written is.
+    pub async fn close(&self) {
+        self.committer.close().await;
+        self.database.pool.close().await;
+    }
+}
+
+impl std::fmt::Debug for Database {
+    /// Without the pool, whose options hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("agent", &self.agent).finish_non_exhaustive()
+    }
+}
+
+/// Gives a call its deadline.
+async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(DEADLINE, call).await;
+    outcome.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)))
+}
+
+/// A call as the port wants it.
+fn call<'a, T: 'a>(
+    call: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+) -> StoreFuture<'a, T> {
+    Box::pin(async move { Ok(bounded(call).await?) })
+}
+
+impl TaskStore for PostgresTasks {
+    fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
+        Box::pin(async move {
+            let known = self.committer.write(Write::insert(new)?).await?;
+            Ok(known.map_or(Inserted::New, Inserted::Existing))
+        })
+    }
+
+    fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.committer.write(Write::save(record, &events)?).await?;
+            Ok(())
+        })
+    }
+
+    fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        call(async move { self.database.load_task(&id).await })
+    }
+
+    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
+        call(self.database.unfinished_tasks())
+    }
+
+    fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
+        call(async move { self.database.list_tasks(&query).await })
+    }
+
+    fn events(&self, id: String, sequence: u64, limit: u32) -> StoreFuture<'_, Vec<TaskEvent>> {
+        call(async move { self.database.task_events(&id, sequence, limit).await })
+    }
+
+    fn put_push(&self, config: TaskPushNotificationConfig) -> StoreFuture<'_, ()> {
+        call(async move { self.database.put_push_config(&config).await })
+    }
+
+    fn pushes(&self, task_id: String) -> StoreFuture<'_, Vec<TaskPushNotificationConfig>> {
+        call(async move { self.database.push_configs(&task_id).await })
+    }
+
+    fn delete_push(&self, task_id: String, id: String) -> StoreFuture<'_, ()> {
+        call(async move { self.database.delete_push_config(&task_id, &id).await })
+    }
+
+    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
+        call(self.database.claim_due_deliveries(now, limit))
+    }
+
+    fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        call(self.database.next_delivery_at())
+    }
+
+    fn finish_delivery(&self, id: i64) -> StoreFuture<'_, ()> {
+        call(self.database.remove_delivery(id))
+    }
+
+    fn delay_delivery(&self, id: i64, not_before: Timestamp) -> StoreFuture<'_, ()> {
+        call(self.database.put_off_delivery(id, not_before))
+    }
+
+    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        call(self.database.expire_tasks(before, limit))
+    }
+}

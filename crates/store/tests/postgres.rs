@@ -1,0 +1,139 @@
+//! Tasks in PostgreSQL, on a real server: what every task store must do, and what several agents
+//! and several processes of one agent can rely on.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
+
+use std::sync::Arc;
+
+use a2a_types::{Delivery, Inserted, NewTask, TaskState, TaskStore};
+use futures::future::join_all;
+use server::Server;
+use store::PostgresTasks;
+use task_store_suite::sample::{advance, at, config, new, put, query, record};
+
+#[path = "postgres/server.rs"]
+mod server;
+
+async fn connect(server: &Server, agent: &str) -> PostgresTasks {
+    PostgresTasks::connect(&server.url(), agent).await.unwrap()
+}
+
+/// One server for all behaviours, each as an agent of its own, which therefore sees an empty store.
+macro_rules! on_postgres {
+    ($($name:ident),+) => {
+        #[tokio::test]
+        async fn every_behaviour_holds() {
+            let Some(server) = Server::start() else { return };
+            $(
+                println!("{}", stringify!($name));
+                let tasks = connect(&server, stringify!($name)).await;
+                task_store_suite::$name(&tasks).await;
+                tasks.close().await;
+            )+
+        }
+    };
+}
+
+task_store_suite::each_behaviour!(on_postgres);
+
+#[tokio::test]
+async fn agents_that_share_a_database_do_not_mix() {
+    let Some(server) = Server::start() else { return };
+    let (one, other) = (connect(&server, "one").await, connect(&server, "other").await);
+    let mut task = record("t-1", Some("k"));
+    let new_task = NewTask { record: task.clone(), push: Some(config("t-1", "a")) };
+    assert!(matches!(one.insert(new_task.clone()).await.unwrap(), Inserted::New));
+    let event = advance(&mut task, TaskState::Completed, 1);
+    one.save(task.clone(), vec![event.clone()]).await.unwrap();
+
+    assert_eq!(other.load("t-1".into()).await.unwrap(), None);
+    assert_eq!(other.unfinished().await.unwrap(), []);
+    assert_eq!(other.list(query(9)).await.unwrap().total, 0);
+    assert_eq!(other.events("t-1".into(), 0, 9).await.unwrap(), []);
+    assert_eq!(other.pushes("t-1".into()).await.unwrap(), []);
+    assert_eq!(other.due_deliveries(at(9), 9).await.unwrap().len(), 0);
+    assert_eq!(other.next_delivery().await.unwrap(), None);
+    other.delete_push("t-1".into(), "a".into()).await.unwrap();
+    let delivery = one.due_deliveries(at(9), 9).await.unwrap().remove(0);
+    other.finish_delivery(delivery.id).await.unwrap();
+    assert_eq!(one.due_deliveries(at(9), 9).await.unwrap().len(), 1);
+    one.finish_delivery(delivery.id).await.unwrap();
+    assert_eq!(other.expire(at(9), 9).await.unwrap(), 0);
+    assert!(matches!(other.insert(new_task).await.unwrap(), Inserted::New));
+    assert_eq!(one.load("t-1".into()).await.unwrap(), Some(task));
+}
+
+#[tokio::test]
+async fn racing_processes_make_one_task_of_one_key() {
+    let Some(server) = Server::start() else { return };
+    let processes = join_all((0..3).map(|_| connect(&server, "agent"))).await;
+    let inserts = (0..60).map(|number| {
+        let task = record(&format!("t-{number}"), Some(&format!("k-{}", number % 20)));
+        processes[number / 20].insert(new(task))
+    });
+    let outcomes = join_all(inserts).await;
+    let is_new = |outcome: &Result<Inserted, _>| matches!(outcome, Ok(Inserted::New));
+    assert_eq!(outcomes.iter().filter(|outcome| is_new(outcome)).count(), 20);
+    assert!(outcomes.iter().all(Result::is_ok));
+}
+
+/// Ids of deliveries, in order.
+fn ids(deliveries: &[Delivery]) -> Vec<i64> {
+    deliveries.iter().map(|one| one.id).collect()
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_has_a_delivery_in_hand() {
+    let Some(server) = Server::start() else { return };
+    let (one, other) = (connect(&server, "agent").await, connect(&server, "agent").await);
+    for number in 0..10 {
+        let mut task = put(&one, &format!("t-{number}"), TaskState::Working, 1).await;
+        one.put_push(config(&task.task.id, "a")).await.unwrap();
+        let event = advance(&mut task, TaskState::Completed, 2);
+        one.save(task, vec![event]).await.unwrap();
+    }
+    let first = ids(&one.due_deliveries(at(2), 4).await.unwrap());
+    let second = ids(&other.due_deliveries(at(2), 99).await.unwrap());
+    assert_eq!((first.len(), second.len()), (4, 6));
+    assert!(first.iter().all(|id| !second.contains(id)));
+    assert_eq!(ids(&one.due_deliveries(at(2), 99).await.unwrap()), first, "still its own");
+
+    one.delay_delivery(first[0], at(5)).await.unwrap();
+    let retried = other.due_deliveries(at(5), 1).await.unwrap();
+    assert_eq!((retried[0].id, retried[0].attempt), (first[0], 1), "whoever comes first");
+    // What others have in hand is due for this one when their claims run out, not before.
+    for id in &first[1..] {
+        one.finish_delivery(*id).await.unwrap();
+    }
+    assert!(
+        one.next_delivery().await.unwrap().unwrap()
+            > at(5) - jiff::SignedDuration::from_hours(24 * 365 * 30)
+    );
+    assert!(one.due_deliveries(at(5), 99).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_restarted_server_has_everything_and_is_used_again() {
+    let Some(mut server) = Server::start() else { return };
+    let tasks: Arc<dyn TaskStore> = Arc::new(connect(&server, "agent").await);
+    let task = put(&*tasks, "t-1", TaskState::Working, 1).await;
+    server.restart();
+    assert_eq!(tasks.load("t-1".into()).await.unwrap(), Some(task.clone()));
+    put(&*tasks, "t-2", TaskState::Working, 1).await;
+    let again = connect(&server, "agent").await;
+    assert_eq!(again.unfinished().await.unwrap().len(), 2);
+    assert_eq!(again.events("t-1".into(), 0, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn one_bad_write_spoils_no_other_of_its_batch() {
+    let Some(server) = Server::start() else { return };
+    let tasks = connect(&server, "agent").await;
+    put(&tasks, "t-7", TaskState::Working, 1).await;
+    let inserts = (0..20).map(|number| tasks.insert(new(record(&format!("t-{number}"), None))));
+    let failed: Vec<usize> = (join_all(inserts).await.iter().enumerate())
+        .filter(|(_, outcome)| outcome.is_err())
+        .map(|(number, _)| number)
+        .collect();
+    assert_eq!(failed, [7]);
+}
