@@ -11,16 +11,19 @@ pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
+fn status(state: TaskState, seconds: i64) -> TaskStatus {
+    TaskStatus { state, timestamp: Some(at(seconds)), ..TaskStatus::default() }
+}
+
 /// A submitted task of nobody, at second 0.
 pub fn record(id: &str, key: Option<&str>) -> TaskRecord {
     let message = Message::new("m-1", Role::User, vec![Part::text("diagnose")]);
     let task = Task {
         id: id.into(),
         context_id: "c-1".into(),
-        status: TaskStatus { state: TaskState::Submitted, message: None, timestamp: Some(at(0)) },
-        artifacts: Vec::new(),
+        status: status(TaskState::Submitted, 0),
         history: vec![message.clone()],
-        metadata: serde_json::Map::new(),
+        ..Task::default()
     };
     let idempotency_key = key.map(str::to_owned);
     TaskRecord { task, message, owner: TaskOwner::default(), idempotency_key, sequence: 0 }
@@ -36,13 +39,13 @@ pub fn new(record: TaskRecord) -> NewTask {
 
 /// Moves a task on: its next event, which tells its new status.
 pub fn advance(record: &mut TaskRecord, state: TaskState, seconds: i64) -> TaskEvent {
-    record.task.status = TaskStatus { state, message: None, timestamp: Some(at(seconds)) };
+    record.task.status = status(state, seconds);
     record.sequence += 1;
     let event = StreamResponse::StatusUpdate(TaskStatusUpdateEvent {
         task_id: record.task.id.clone(),
         context_id: record.task.context_id.clone(),
         status: record.task.status.clone(),
-        metadata: serde_json::Map::new(),
+        ..TaskStatusUpdateEvent::default()
     });
     TaskEvent { sequence: record.sequence, event }
 }

@@ -3,7 +3,6 @@
 
 use a2a_types::{
     NewTask, StreamResponse, TaskEvent, TaskOwner, TaskPushNotificationConfig, TaskRecord,
-    TaskState,
 };
 use serde::Serialize;
 
@@ -130,7 +129,7 @@ impl From<TaskRecord> for TaskRow {
     fn from(record: TaskRecord) -> Self {
         let status = &record.task.status;
         Self {
-            state: state_name(&status.state),
+            state: status.state.as_str().to_owned(),
             is_unfinished: !status.state.is_terminal() && !status.state.is_interrupted(),
             is_terminal: status.state.is_terminal(),
             updated_at: to_micros(status.timestamp.unwrap_or_default()),
@@ -188,12 +187,4 @@ pub(super) fn check(field: &'static str, text: &str) -> Result<(), StoreError> {
 pub(super) fn read_event(sequence: i64, event: &str) -> Result<TaskEvent, StoreError> {
     let event: StreamResponse = from_json(event, "task event")?;
     Ok(TaskEvent { sequence: sequence.cast_unsigned(), event })
-}
-
-/// The name of a state on the wire.
-pub(super) fn state_name(state: &TaskState) -> String {
-    match serde_json::to_value(state) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => unreachable!("a state is written as a string"),
-    }
 }

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use super::Tasks;
 use crate::StoreError;
 use crate::sqlite::{from_json, from_micros, to_micros};
-use crate::tasks::row::{TaskRow, read_event, state_name};
+use crate::tasks::row::{TaskRow, read_event};
 
 impl Tasks {
     pub(super) async fn load_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
@@ -78,7 +78,7 @@ fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &TaskQuery) {
         sql.push(" AND context_id = ").push_bind(context_id.clone());
     }
     if let Some(state) = &query.state {
-        sql.push(" AND state = ").push_bind(state_name(state));
+        sql.push(" AND state = ").push_bind(state.as_str().to_owned());
     }
     if let Some(since) = query.since {
         sql.push(" AND updated_at >= ").push_bind(to_micros(since));
