@@ -140,6 +140,8 @@ impl Server {
             .route(CARD_PATH, get(serve_card))
             .route(RPC_PATH, any(json_rpc::serve))
             .route(&format!("{RPC_PATH}/"), any(json_rpc::serve))
+            .route(REST_PATH, any(rest::serve))
+            .route(&format!("{REST_PATH}/"), any(rest::serve))
             .route(&format!("{REST_PATH}/{{*path}}"), any(rest::serve))
             .layer(DefaultBodyLimit::max(self.0.options.body_bytes))
             .with_state(self.clone())

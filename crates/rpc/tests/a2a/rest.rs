@@ -1,6 +1,7 @@
 //! HTTP+JSON: every route, and how requests and errors look in HTTP.
 
 use reqwest::Method;
+use rpc::a2a::{Authentication, AuthenticationConfig, BearerConfig};
 use serde_json::{Value, json};
 
 use super::bindings::{Answer, BOTH, Binding, Stream, answer_of};
@@ -260,7 +261,7 @@ async fn content_types_are_those_the_caller_knows() {
         (Some("application/a2a+json"), "application/a2a+json"),
         (Some("text/html, application/A2A+json;q=0.5"), "application/a2a+json"),
     ] {
-        for path in [path.as_str(), "/tasks/nobody"] {
+        for path in [path.as_str(), "/tasks/nobody", "", "/"] {
             let mut request = request(&served, Method::GET, path);
             if let Some(accept) = accept {
                 request = request.header("accept", accept);
@@ -380,4 +381,92 @@ async fn a_key_makes_a_repetition_in_either_binding() {
     }
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(served.script.runs().len(), 1);
+}
+
+/// A server that admits two callers by a secret each, and has a card for them.
+async fn guarded(directory: &tempfile::TempDir, has_card: bool) -> Served {
+    let bearer = ["ann", "bob"].map(|name| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, format!("the-secret-of-{name}")).unwrap();
+        BearerConfig { name: name.into(), files: vec![file] }
+    });
+    let config = AuthenticationConfig { bearer: bearer.to_vec(), ..Default::default() };
+    Served::configured(memory(), |card, options| {
+        card.capabilities.extended_agent_card = Some(true);
+        let mut extended = card.clone();
+        extended.description = "for those who are known".into();
+        options.extended_card = has_card.then_some(extended);
+        options.authentication = Authentication::open(&config).unwrap();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn callers_are_known_before_anything_else_is_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = guarded(&directory, true).await;
+    for binding in BOTH {
+        for secret in [None, Some("the-secret-of-eve")] {
+            // Neither a version nor a body that could be read.
+            let request = binding.request(&served, "SendMessage", message(&"x".repeat(5 << 20)));
+            let request =
+                secret.iter().fold(request, |request, secret| request.bearer_auth(secret));
+            let response = request.send().await.unwrap();
+            let challenge = response.headers()["www-authenticate"].to_str().unwrap().to_owned();
+            assert!(challenge.starts_with("Bearer "), "{challenge}");
+            let answer = answer_of(response, binding).await;
+            assert_eq!((answer.status, answer.reason()), (401, "UNAUTHENTICATED"), "{binding:?}");
+        }
+    }
+    assert_eq!(served.script.runs(), []);
+}
+
+#[tokio::test]
+async fn tasks_of_others_are_unknown() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = guarded(&directory, true).await;
+    for binding in BOTH {
+        let call = async |name: &str, method: &str, params: Value| {
+            let request = binding.request(&served, method, params).header("A2A-Version", "1.0");
+            let request = request.bearer_auth(format!("the-secret-of-{name}"));
+            answer_of(request.send().await.unwrap(), binding).await
+        };
+        let task = call("ann", "SendMessage", message("ask")).await.result()["task"].clone();
+        let id = json!({"id": task["id"]});
+        for method in ["GetTask", "CancelTask", "SubscribeToTask"] {
+            let foreign = call("bob", method, id.clone()).await;
+            assert_eq!(foreign.reason(), "TASK_NOT_FOUND", "{binding:?} {method}");
+            let unknown = call("ann", method, json!({"id": "nobody"})).await;
+            let named = |answer: &Answer| answer.why().rsplit_once(' ').unwrap().0.to_owned();
+            assert_eq!(named(&foreign), named(&unknown), "{binding:?} {method}");
+        }
+        assert_eq!(call("bob", "ListTasks", json!({})).await.result()["totalSize"], 0);
+        assert_eq!(call("ann", "GetTask", id).await.result()["id"], task["id"]);
+    }
+}
+
+#[tokio::test]
+async fn the_extended_card_is_for_those_who_are_known() {
+    let directory = tempfile::tempdir().unwrap();
+    for has_card in [true, false] {
+        let served = guarded(&directory, has_card).await;
+        for binding in BOTH {
+            let request = binding.request(&served, "GetExtendedAgentCard", json!({}));
+            let request = request.header("A2A-Version", "1.0").bearer_auth("the-secret-of-ann");
+            let answer = answer_of(request.send().await.unwrap(), binding).await;
+            match has_card {
+                true => assert_eq!(answer.result()["description"], "for those who are known"),
+                false => assert_eq!(answer.reason(), "EXTENDED_AGENT_CARD_NOT_CONFIGURED"),
+            }
+        }
+    }
+    let open = Served::configured(memory(), |card, options| {
+        card.capabilities.extended_agent_card = Some(true);
+        options.extended_card = Some(card.clone());
+    })
+    .await;
+    for binding in BOTH {
+        let answer = binding.call(&open, "GetExtendedAgentCard", json!({})).await;
+        assert_eq!((answer.status, answer.reason()), (401, "UNAUTHENTICATED"), "{binding:?}");
+    }
 }

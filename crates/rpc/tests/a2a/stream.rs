@@ -51,6 +51,20 @@ async fn a_stream_begins_with_the_task_and_ends_with_its_end() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_task_is_a_stream_of_one_message() {
+    let served = Served::new().await;
+    for binding in BOTH {
+        let single = binding.call(&served, "SendMessage", message("say hi")).await.result();
+        assert_eq!(single["message"]["parts"][0]["text"], "hi", "{binding:?}: {single}");
+        let stream = binding.stream(&served, "SendStreamingMessage", message("say hi")).await;
+        let events = stream.rest().await;
+        assert_eq!(shape(&events), ["message"]);
+        assert_eq!(events[0].object["message"]["parts"], single["message"]["parts"]);
+    }
+    assert_eq!(served.script.runs(), [], "no task was made");
+}
+
+#[tokio::test]
 async fn events_of_json_rpc_are_answers_with_the_id_of_the_request() {
     let served = Served::new().await;
     for id in [json!(-7), json!("a\nb"), json!(null), json!(1.5)] {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_types::{
-    AgentCapabilities, AgentCard, AgentInterface, Artifact, Delivery, Inserted, NewTask, Part,
-    StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
-    TaskStoreError,
+    AgentCapabilities, AgentCard, AgentInterface, Artifact, Delivery, Inserted, Message, NewTask,
+    Part, Role, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig, TaskQuery,
+    TaskRecord, TaskStore, TaskStoreError,
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -87,6 +87,13 @@ impl Script {
 impl Agent for Script {
     fn run(self: Arc<Self>, job: Job) -> BoxFuture<'static, Result<(), AgentError>> {
         Box::pin(async move { self.act(job).await })
+    }
+
+    fn reply<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Option<Message>> {
+        let text = message.text();
+        let said = text.strip_prefix("say ").map(Part::text);
+        let reply = said.map(|part| Message::new("r-1", Role::Agent, vec![part]));
+        Box::pin(std::future::ready(reply))
     }
 }
 

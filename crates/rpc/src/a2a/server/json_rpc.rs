@@ -150,17 +150,11 @@ async fn subscribe(
 
 /// An event of a stream: the same response object that a single answer would be.
 fn write(id: &Id, event: Result<TaskEvent, A2aError>) -> Event {
-    let (sequence, answer) = match event {
-        Ok(event) => {
-            let result = serde_json::to_value(event.event).expect("events have string keys only");
-            (Some(event.sequence), Answer::result(id.clone(), result))
+    match event {
+        Ok(TaskEvent { sequence, event }) => {
+            Event::default().id(sequence.to_string()).data(to_json(&Success::of(id, &event)))
         }
-        Err(error) => (None, Answer::error(id.clone(), error.to_object())),
-    };
-    let event = Event::default().data(to_json(&answer));
-    match sequence {
-        Some(sequence) => event.id(sequence.to_string()),
-        None => event,
+        Err(error) => Event::default().data(to_json(&Answer::error(id.clone(), error.to_object()))),
     }
 }
 
@@ -171,10 +165,16 @@ struct Inside {
 }
 
 #[derive(Serialize)]
-struct Success<'a> {
+struct Success<'a, T> {
     jsonrpc: &'static str,
-    id: Id,
-    result: &'a RawValue,
+    id: &'a Id,
+    result: &'a T,
+}
+
+impl<'a, T> Success<'a, T> {
+    fn of(id: &'a Id, result: &'a T) -> Self {
+        Self { jsonrpc: "2.0", id, result }
+    }
 }
 
 async fn run(server: &Inner, call: Call, id: Id, method: &str, params: Value) -> Response {
@@ -191,9 +191,7 @@ async fn run(server: &Inner, call: Call, id: Id, method: &str, params: Value) ->
         return failed(id, error.clone());
     }
     match answer.and_then(|answer| serde_json::from_str::<Inside>(answer.get())) {
-        Ok(Inside { result: Some(result) }) => {
-            respond(&Success { jsonrpc: "2.0", id, result: &result })
-        }
+        Ok(Inside { result: Some(result) }) => respond(&Success::of(&id, &result)),
         other => {
             tracing::error!(?other, method, "the dispatch of a method has no answer");
             failed(id, A2aError::Internal("the method has no answer".into()))
