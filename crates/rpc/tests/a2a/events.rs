@@ -39,7 +39,7 @@ impl Events {
         }
     }
 
-    async fn to_end(mut self) -> Vec<(u64, Value)> {
+    async fn until_end(mut self) -> Vec<(u64, Value)> {
         let mut all = Vec::new();
         while let Some((Some(number), event)) = self.next().await {
             all.push((number, event["result"].clone()));
@@ -74,7 +74,7 @@ fn states(events: &[(u64, Value)]) -> Vec<(u64, &str)> {
 #[tokio::test]
 async fn a_stream_begins_with_the_task_and_ends_with_its_end() {
     let served = Served::new().await;
-    let events = Events::open(stream(&served, "echo hello")).await.to_end().await;
+    let events = Events::open(stream(&served, "echo hello")).await.until_end().await;
     let expected = [(0, "TASK_STATE_SUBMITTED"), (1, "artifact"), (2, "TASK_STATE_COMPLETED")];
     assert_eq!(states(&events), expected);
     assert_eq!(events[1].1["artifactUpdate"]["artifact"]["parts"][0]["text"], "hello");
@@ -98,7 +98,7 @@ async fn a_subscriber_goes_on_where_the_server_stopped() {
     let again = subscribe(&second, &task).header("Last-Event-ID", last.unwrap());
     let again = Events::open(again).await;
     second.script.gate.add_permits(1);
-    let events = again.to_end().await;
+    let events = again.until_end().await;
     assert_eq!(states(&events), [(2, "TASK_STATE_WORKING"), (3, "TASK_STATE_COMPLETED")]);
 }
 
@@ -112,7 +112,7 @@ async fn closing_a_connection_leaves_the_task_and_other_streams_alone() {
     drop(first);
     served.script.started(1).await;
     served.script.gate.add_permits(1);
-    let events = second.to_end().await;
+    let events = second.until_end().await;
     assert_eq!(states(&events).last(), Some(&(2, "TASK_STATE_COMPLETED")));
     assert_eq!(state(&served.task(&task).await), "TASK_STATE_COMPLETED");
     let (code, why) = served.error("SubscribeToTask", json!({"id": task["id"]})).await;
@@ -122,16 +122,16 @@ async fn closing_a_connection_leaves_the_task_and_other_streams_alone() {
 #[tokio::test]
 async fn the_answer_to_a_question_goes_on_in_the_same_log() {
     let served = Served::new().await;
-    let asked = Events::open(stream(&served, "ask")).await.to_end().await;
+    let asked = Events::open(stream(&served, "ask")).await.until_end().await;
     let expected = [(0, "TASK_STATE_SUBMITTED"), (1, "TASK_STATE_INPUT_REQUIRED")];
     assert_eq!(states(&asked), expected);
     let task = &asked[0].1["task"];
     let waiting = Events::open(subscribe(&served, task)).await;
     let done = call(&served, "SendStreamingMessage", &turn(task, "echo this"));
-    let done = Events::open(done).await.to_end().await;
+    let done = Events::open(done).await.until_end().await;
     let expected = [(2, "TASK_STATE_WORKING"), (3, "artifact"), (4, "TASK_STATE_COMPLETED")];
     assert_eq!(states(&done), expected);
-    let seen = waiting.to_end().await;
+    let seen = waiting.until_end().await;
     assert_eq!(states(&seen)[0], (1, "TASK_STATE_INPUT_REQUIRED"));
     assert_eq!(states(&seen)[1..], expected);
 }

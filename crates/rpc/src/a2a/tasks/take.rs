@@ -34,6 +34,7 @@ pub(crate) struct TakeMessage {
 
 /// What became of a message: a task (or what is seen of one), or the whole answer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each request, and not kept")]
 pub(crate) enum Taken<T> {
     Task(T),
     Message(Message),
