@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use a2a_types::{AgentCard, TaskStore};
 use axum::body::Bytes;
@@ -10,10 +11,11 @@ use axum::response::{IntoResponse, Response};
 use rpc::a2a::{MemoryTaskStore, PushOptions, ServerOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
-use super::support::{PATIENCE, Served, message, state};
+use super::support::{DurableTasks, PATIENCE, Served, message, state};
 
 /// A notification as it arrived.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ impl Notification {
 enum Reply {
     Status(u16),
     Header(u16, &'static str, String),
+    /// Once there is a permit.
+    Gate(Arc<Semaphore>),
     Silence,
 }
 
@@ -66,15 +70,19 @@ impl Hook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, arrived) = mpsc::unbounded_channel();
-        let (reply, count) = (Arc::new(reply), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+        let (reply, count) = (Arc::new(reply), Arc::new(AtomicUsize::new(0)));
         let routes = axum::Router::new().fallback(
             async move |uri: Uri, headers: HeaderMap, body: Bytes| -> Response {
-                let nth = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let nth = count.fetch_add(1, Ordering::SeqCst);
                 let _ = sender.send(Notification { path: uri.path().to_owned(), headers, body });
                 match reply(nth) {
                     Reply::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
                     Reply::Header(status, name, value) => {
                         (StatusCode::from_u16(status).unwrap(), [(name, value)]).into_response()
+                    }
+                    Reply::Gate(gate) => {
+                        gate.acquire().await.unwrap().forget();
+                        StatusCode::OK.into_response()
                     }
                     Reply::Silence => std::future::pending().await,
                 }
@@ -119,7 +127,7 @@ fn options() -> PushOptions {
     }
 }
 
-async fn served(store: &Arc<MemoryTaskStore>, push: PushOptions) -> Served {
+async fn served(store: &Arc<impl TaskStore + 'static>, push: PushOptions) -> Served {
     let configure = |card: &mut AgentCard, options: &mut ServerOptions| {
         card.capabilities.push_notifications = Some(true);
         options.push = push;
@@ -334,6 +342,39 @@ async fn process_killed_before_the_answer_sends_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn shutdown_ends_what_is_in_hand_and_begins_nothing() {
+    let gate = Arc::new(Semaphore::new(0));
+    let closed = gate.clone();
+    let mut hook = Hook::start(move |_| Reply::Gate(closed.clone())).await;
+    let store = memory();
+    let served = served(&store, options()).await;
+    let task = start(&served, "echo hello", json!({"url": hook.url("/")})).await;
+    assert_eq!(hook.next().await.sequence(), 1);
+    let ended = async { while state(&served.task(&task).await) != "TASK_STATE_COMPLETED" {} };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    // The server stops before the receiver answers.
+    tokio::join!(served.shut_down(), async { gate.add_permits(1) });
+
+    assert!(hook.arrived.try_recv().is_err());
+    let waiting = store.due_deliveries(jiff::Timestamp::MAX, 10).await.unwrap();
+    assert_eq!(waiting.iter().map(|next| next.event.sequence).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test]
+async fn failing_store_delays_notifications_and_doubles_none() {
+    let mut hook = Hook::start(|_| Reply::Status(200)).await;
+    let store = Arc::new(DurableTasks::default());
+    store.failing_looks.store(1, Ordering::SeqCst);
+    store.failing_finishes.store(1, Ordering::SeqCst);
+    let served = served(&store, options()).await;
+    start(&served, "echo hello", json!({"url": hook.url("/")})).await;
+    let all = hook.all().await;
+    assert_eq!(sequences(&all), in_order(&all));
+    let left = |left: &std::sync::atomic::AtomicU64| left.load(Ordering::SeqCst);
+    assert_eq!((left(&store.failing_looks), left(&store.failing_finishes)), (0, 0));
+}
+
+#[tokio::test]
 async fn deleted_configuration_gets_nothing_any_more() {
     let mut hook = Hook::start(|_| Reply::Status(200)).await;
     let store = memory();
@@ -345,8 +386,6 @@ async fn deleted_configuration_gets_nothing_any_more() {
         served.result("DeleteTaskPushNotificationConfig", name.clone()).await;
     }
     served.script.gate.add_permits(1);
-    let done = served.result("GetTask", json!({"id": task["id"]}));
-    done.await;
     let ended = async { while state(&served.task(&task).await) != "TASK_STATE_COMPLETED" {} };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
     assert_eq!(store.next_delivery().await.unwrap(), None);

@@ -103,6 +103,10 @@ pub(crate) struct DurableTasks {
     kept: MemoryTaskStore,
     ids: Mutex<Vec<String>>,
     pub(crate) failing_saves: AtomicU64,
+    /// The next so many looks for deliveries fail.
+    pub(crate) failing_looks: AtomicU64,
+    /// The next so many ends of deliveries fail.
+    pub(crate) failing_finishes: AtomicU64,
 }
 
 impl DurableTasks {
@@ -125,15 +129,10 @@ impl TaskStore for DurableTasks {
     }
 
     fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
-        let fails = |left: u64| left.checked_sub(1);
-        let failed =
-            self.failing_saves.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok();
-        Box::pin(async move {
-            match failed {
-                true => Err(TaskStoreError("as told".into())),
-                false => self.kept.save(record, events).await,
-            }
-        })
+        match fails(&self.failing_saves) {
+            true => failure(),
+            false => self.kept.save(record, events),
+        }
     }
 
     fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
@@ -165,7 +164,10 @@ impl TaskStore for DurableTasks {
     }
 
     fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
-        self.kept.due_deliveries(now, limit)
+        match fails(&self.failing_looks) {
+            true => failure(),
+            false => self.kept.due_deliveries(now, limit),
+        }
     }
 
     fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {
@@ -173,7 +175,10 @@ impl TaskStore for DurableTasks {
     }
 
     fn finish_delivery(&self, id: i64) -> StoreFuture<'_, ()> {
-        self.kept.finish_delivery(id)
+        match fails(&self.failing_finishes) {
+            true => failure(),
+            false => self.kept.finish_delivery(id),
+        }
     }
 
     fn delay_delivery(&self, id: i64, not_before: Timestamp) -> StoreFuture<'_, ()> {
@@ -183,6 +188,14 @@ impl TaskStore for DurableTasks {
     fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
         self.kept.expire(before, limit)
     }
+}
+
+fn fails(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+fn failure<T: Send + 'static>() -> StoreFuture<'static, T> {
+    Box::pin(async { Err(TaskStoreError("as told".into())) })
 }
 
 /// A served agent.
