@@ -1,207 +1,127 @@
 """Speaks to agents with the official A2A SDK, as a stranger would.
 
-    a2a_check.py tasks INGRESS DIAGNOSTIC RESOLUTION TICKETING
+    a2a_check.py exchange [--push] [--token-file FILE] INGRESS DIAGNOSTIC RESOLUTION TICKETING
     a2a_check.py cancel AGENT
+    a2a_check.py approval DIAGNOSTIC RESOLUTION
 
-`tasks` reads the four cards and runs a task in plain text and one with data on each agent, reads it
-back, and sees a finished one refuse to be cancelled. `cancel` cancels a task that is still running;
-the caller sees to it that a diagnosis of db-server-01 takes its time. The agents' base URLs are
+`exchange` reads the four cards and does with each agent, over each interface of its card, all that
+a client can do. `cancel` cancels a task that is still running; the caller sees to it that a
+diagnosis of db-server-01 takes its time. `approval` takes a diagnosis of db-server-01, which must
+be ill, to the resolution agent, is asked for its approval and declines. The agents' base URLs are
 arguments; a broken claim ends it.
 """
 
+import argparse
 import asyncio
-import sys
-import uuid
+from pathlib import Path
 
-from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
-from a2a.helpers import get_data_parts, get_message_text, new_data_part, new_message, new_text_part
-from a2a.types.a2a_pb2 import (
-    CancelTaskRequest,
-    GetTaskRequest,
-    Role,
-    SendMessageConfiguration,
-    SendMessageRequest,
-    TaskState,
-)
-from a2a.utils.errors import TaskNotCancelableError, TaskNotFoundError
+from a2a.client import A2ACardResolver
+from a2a.helpers import get_data_parts, get_message_text, new_data_part
+from a2a.types.a2a_pb2 import CancelTaskRequest, GetExtendedAgentCardRequest, GetTaskRequest, TaskState
 import httpx
 
-EXTENSION = "https://firebreak.dev/a2a/extensions/incident/v1"
-AT = "2026-01-31T12:00:00Z"
+from a2a_agents import AGENTS, EXTENSION, brief, data_of, new_incident
+from a2a_exchange import RUNNING, Exchange, client_of, send
 
-
-def brief(incident, alert="CertificateExpiresSoon", server="edge-server-09"):
-    """An incident with one alert, usually on a server that no other incident of the test has."""
-    labels = {"alertname": alert, "server": server}
-    return {
-        "type": "Brief",
-        "incident": {
-            "id": incident,
-            "title": f"{alert} on {server}",
-            "severity": "warning",
-            "opened_at": AT,
-        },
-        "alerts": [
-            {
-                "source": "python",
-                "fingerprint": uuid.uuid4().hex,
-                "status": "firing",
-                "name": alert,
-                "severity": "warning",
-                "labels": labels,
-                "annotations": {},
-                "starts_at": AT,
-            }
-        ],
-    }
-
-
-def diagnosis(incident):
-    """A cause that no runbook mends: the resolution agent must say so and do nothing."""
-    return {
-        "type": "Diagnosis",
-        "incident_id": incident,
-        "cause": "edge.certificate_expires",
-        "summary": "the certificate expires",
-        "target": "edge-server-09",
-        "confidence": 0.9,
-        "evidence": [],
-        "started_at": AT,
-        "finished_at": AT,
-    }
-
-
-def ticket_update(incident):
-    return {
-        "type": "TicketUpdate",
-        "incident_id": incident,
-        "title": "Certificate of edge-server-09 expires",
-        "description": "Reported by the check of the official SDK",
-        "severity": "warning",
-        "status": "investigating",
-    }
+BINDINGS = {("JSONRPC", "1.0"), ("HTTP+JSON", "1.0")}
 
 
 async def read_card(http, url):
     card = await A2ACardResolver(http, url).get_agent_card()
-    interface = card.supported_interfaces[0]
-    assert interface.protocol_version == "1.0", interface
-    assert interface.url.startswith(url), f"{interface.url} is not below {url}"
+    offered = {(i.protocol_binding, i.protocol_version) for i in card.supported_interfaces}
+    assert BINDINGS <= offered, f"{url} offers {offered}"
+    assert all(i.url.startswith(url) for i in card.supported_interfaces), card
     assert EXTENSION in [extension.uri for extension in card.capabilities.extensions], card
     assert card.skills and all(skill.id and skill.description for skill in card.skills), card
     print(f"{card.name}: {', '.join(skill.id for skill in card.skills)}")
     return card
 
 
-async def send(client, parts, wait=True):
-    request = SendMessageRequest(
-        message=new_message(parts, role=Role.ROLE_USER),
-        configuration=SendMessageConfiguration(return_immediately=not wait),
-    )
-    events = [event async for event in client.send_message(request)]
-    assert events and events[-1].HasField("task"), events
-    return events[-1].task
-
-
-async def finish(client, name, parts):
-    """Runs one task to its end and reads it back."""
-    task = await send(client, parts)
-    state = TaskState.Name(task.status.state)
-    print(f"{name}: {task.id} {state}: {get_message_text(task.status.message)[:100]}")
-    again = await client.get_task(GetTaskRequest(id=task.id))
-    assert again.id == task.id and again.status.state == task.status.state, again
-    assert again.history and again.history[0].role == Role.ROLE_USER, again
-    try:
-        await client.cancel_task(CancelTaskRequest(id=task.id))
-    except TaskNotCancelableError:
-        return again
-    raise AssertionError(f"{name}: a task in {state} was cancelled")
-
-
-def data_of(task, kind):
-    found = [
-        data
-        for artifact in task.artifacts
-        for data in get_data_parts(artifact.parts)
-        if data.get("type") == kind
-    ]
-    assert found, f"no {kind} in {task}"
-    return found[-1]
-
-
-def is_completed(task):
-    assert task.status.state == TaskState.TASK_STATE_COMPLETED, task
-
-
-async def tasks(urls):
-    incident = f"inc_{uuid.uuid4().hex}"
-    async with httpx.AsyncClient(timeout=60) as http:
-        cards = [await read_card(http, url) for url in urls]
-        factory = ClientFactory(ClientConfig(httpx_client=http, streaming=False))
-        ingress, diagnostic, resolution, ticketing = [factory.create(card) for card in cards]
-
-        is_completed(await finish(ingress, "ingress, text", [new_text_part("list incidents")]))
-        task = await finish(ingress, "ingress, data", [new_data_part(brief(incident))])
-        is_completed(task)
-        told = [data for artifact in task.artifacts for data in get_data_parts(artifact.parts)]
-        assert told[0]["incidents"], told
-
-        text = [new_text_part("why is db-server-01 slow?")]
-        task = await finish(diagnostic, "diagnostic-agent, text", text)
-        is_completed(task)
-        data_of(task, "Diagnosis")
-        task = await finish(diagnostic, "diagnostic-agent, data", [new_data_part(brief(incident))])
-        is_completed(task)
-        assert data_of(task, "Diagnosis")["incident_id"] == incident, task
-
-        text = [new_text_part("what can you do?")]
-        await finish(resolution, "resolution-agent, text", text)
-        parts = [new_data_part(brief(incident)), new_data_part(diagnosis(incident))]
-        task = await finish(resolution, "resolution-agent, data", parts)
-        outcome = data_of(task, "Outcome")
-        assert outcome["result"] == "no_runbook" and not outcome["steps"], outcome
-
-        parts = [new_data_part(ticket_update(incident))]
-        task = await finish(ticketing, "ticketing-agent, data", parts)
-        is_completed(task)
-        key = data_of(task, "Ticket")["key"]
-        text = [new_text_part(f"where does the ticket of {incident} stand?")]
-        task = await finish(ticketing, "ticketing-agent, text", text)
-        is_completed(task)
-        assert key in get_message_text(task.status.message), task
-
-        for client in (ingress, diagnostic, resolution, ticketing):
-            try:
-                await client.get_task(GetTaskRequest(id="nobody-knows-this"))
-            except TaskNotFoundError:
-                continue
-            raise AssertionError("a task that never was is found")
-
-
-async def cancel(url):
-    async with httpx.AsyncClient(timeout=60) as http:
+async def exchange(http, urls, has_push):
+    for agent, url in zip(AGENTS, urls, strict=True):
         card = await read_card(http, url)
-        client = ClientFactory(ClientConfig(httpx_client=http, streaming=False)).create(card)
-        incident = f"inc_{uuid.uuid4().hex}"
-        asked = brief(incident, "DatabaseConnectionTimeout", "db-server-01")
+        assert card.capabilities.streaming, card
+        assert card.capabilities.push_notifications or not has_push, card
+        for interface in card.supported_interfaces:
+            await Exchange(http, card, interface, agent).everything(has_push)
+            if card.capabilities.extended_agent_card:
+                client = client_of(http, card, interface)
+                extended = await client.get_extended_agent_card(GetExtendedAgentCardRequest())
+                assert extended.name == card.name and len(extended.skills) >= len(card.skills)
+
+
+async def cancel(http, url):
+    card = await read_card(http, url)
+    for interface in card.supported_interfaces:
+        client = client_of(http, card, interface)
+        asked = brief(new_incident(), "DatabaseConnectionTimeout", "db-server-01")
         task = await send(client, [new_data_part(asked)], wait=False)
-        running = (TaskState.TASK_STATE_SUBMITTED, TaskState.TASK_STATE_WORKING)
-        assert task.status.state in running, task
+        assert task.status.state in RUNNING, task
         task = await client.cancel_task(CancelTaskRequest(id=task.id))
         assert task.status.state == TaskState.TASK_STATE_CANCELED, task
         again = await client.get_task(GetTaskRequest(id=task.id))
         assert again.status.state == TaskState.TASK_STATE_CANCELED, again
-        print(f"{card.name}: {task.id} cancelled")
+        print(f"{card.name}, {interface.protocol_binding}: {task.id} cancelled")
 
 
-def main():
-    match sys.argv[1:]:
-        case ["tasks", *urls] if len(urls) == 4:
-            asyncio.run(tasks(urls))
-        case ["cancel", url]:
-            asyncio.run(cancel(url))
-        case _:
-            sys.exit(__doc__)
+async def approval(http, diagnostic, resolution):
+    card = await read_card(http, diagnostic)
+    client = client_of(http, card, card.supported_interfaces[0])
+    asked = brief(new_incident(), "DatabaseConnectionTimeout", "db-server-01")
+    diagnosis = data_of(await send(client, [new_data_part(asked)]), "Diagnosis")
+    card = await read_card(http, resolution)
+    for interface in card.supported_interfaces:
+        client = client_of(http, card, interface)
+        task = await asked_for_approval(client, asked, diagnosis)
+        plan = get_data_parts(task.status.message.parts)[0]
+        text = get_message_text(task.status.message)
+        answer = {
+            "type": "Approval",
+            "plan_hash": text.split("plan_hash ")[1].split(",")[0],
+            "approved": False,
+            "by": "a stranger",
+        }
+        ended = await send(client, [new_data_part(answer)], task_id=task.id)
+        assert ended.id == task.id, ended
+        outcome = data_of(ended, "Outcome")
+        assert outcome["result"] == "refused" and not outcome["steps"], outcome
+        print(f"{card.name}, {interface.protocol_binding}: {plan['runbook']} was declined")
+        waiting = await asked_for_approval(client, asked, diagnosis)
+        gone = await client.cancel_task(CancelTaskRequest(id=waiting.id))
+        assert gone.status.state == TaskState.TASK_STATE_CANCELED, gone
 
 
-main()
+async def asked_for_approval(client, asked, diagnosis):
+    task = await send(client, [new_data_part(asked), new_data_part(diagnosis)])
+    assert task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED, task
+    return task
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    whole = commands.add_parser("exchange")
+    whole.add_argument("--push", action="store_true", help="the agents send to 127.0.0.1")
+    commands.add_parser("cancel").add_argument("urls", nargs=1)
+    commands.add_parser("approval").add_argument("urls", nargs=2)
+    whole.add_argument("urls", nargs=4)
+    for command in commands.choices.values():
+        command.add_argument("--token-file", type=Path)
+    return parser.parse_args()
+
+
+async def main():
+    args = arguments()
+    token = args.token_file and args.token_file.read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with httpx.AsyncClient(timeout=60, headers=headers) as http:
+        match args.command:
+            case "exchange":
+                await exchange(http, args.urls, args.push)
+            case "cancel":
+                await cancel(http, *args.urls)
+            case "approval":
+                await approval(http, *args.urls)
+
+
+asyncio.run(main())

@@ -1,0 +1,112 @@
+// Speaks to agents with the official A2A SDK for JavaScript, as a stranger would.
+//
+//     a2a_check.mjs exchange [--push] [--token-file FILE] INGRESS DIAGNOSTIC RESOLUTION TICKETING
+//     a2a_check.mjs cancel AGENT
+//     a2a_check.mjs approval DIAGNOSTIC RESOLUTION
+//
+// The same claims as a2a_check.py makes with the SDK for Python; a broken claim ends it. Run from a
+// directory whose node_modules hold what package.json names.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+
+import { Task } from '@a2a-js/sdk';
+import { DefaultAgentCardResolver } from '@a2a-js/sdk/client';
+
+import { AGENTS, EXTENSION, brief, dataOf, newIncident } from './agents.mjs';
+import { Exchange, clientOf, data, get, send } from './exchange.mjs';
+
+const BINDINGS = ['JSONRPC 1.0', 'HTTP+JSON 1.0'];
+
+const { values, positionals } = parseArgs({
+  options: { push: { type: 'boolean', default: false }, 'token-file': { type: 'string' } },
+  allowPositionals: true,
+});
+const tokenFile = values['token-file'];
+const token = tokenFile && (await readFile(tokenFile, 'utf8')).trim();
+
+/** `fetch`, with the token where there is one. */
+function fetchImpl(url, init = {}) {
+  const headers = new Headers(init.headers);
+  if (token) headers.set('authorization', `Bearer ${token}`);
+  return fetch(url, { signal: AbortSignal.timeout(60_000), ...init, headers });
+}
+
+async function readCard(url) {
+  const card = await new DefaultAgentCardResolver({ fetchImpl }).resolve(url);
+  const offered = card.supportedInterfaces.map((i) => `${i.protocolBinding} ${i.protocolVersion}`);
+  for (const binding of BINDINGS) assert(offered.includes(binding), `${url} offers ${offered}`);
+  assert(card.supportedInterfaces.every((offered) => offered.url.startsWith(url)));
+  assert(card.capabilities.extensions.some(({ uri }) => uri === EXTENSION));
+  assert(card.skills.length && card.skills.every((skill) => skill.id && skill.description));
+  console.log(`${card.name}: ${card.skills.map((skill) => skill.id).join(', ')}`);
+  return card;
+}
+
+async function exchange(...urls) {
+  assert.equal(urls.length, AGENTS.length);
+  for (const [index, agent] of AGENTS.entries()) {
+    const card = await readCard(urls[index]);
+    assert(card.capabilities.streaming);
+    assert(card.capabilities.pushNotifications || !values.push);
+    for (const offered of card.supportedInterfaces) {
+      const client = await clientOf(card, offered, fetchImpl);
+      await new Exchange(client, offered, agent).everything(values.push);
+      // The extended card where there is one, or else the card again.
+      const extended = await client.getAgentCard();
+      assert.equal(extended.name, card.name);
+      assert(extended.skills.length >= card.skills.length);
+    }
+  }
+}
+
+const cancelled = async (client, id) => {
+  const task = Task.toJSON(await client.cancelTask({ tenant: '', id }));
+  assert.equal(task.status.state, 'TASK_STATE_CANCELED');
+  assert.equal((await get(client, id)).status.state, 'TASK_STATE_CANCELED');
+};
+
+/** A diagnosis of db-server-01 takes its time, the caller sees to it. */
+async function cancel(url) {
+  const card = await readCard(url);
+  for (const offered of card.supportedInterfaces) {
+    const client = await clientOf(card, offered, fetchImpl);
+    const asked = brief(newIncident(), 'DatabaseConnectionTimeout', 'db-server-01');
+    const task = await send(client, [data(asked)], { wait: false });
+    assert(['TASK_STATE_SUBMITTED', 'TASK_STATE_WORKING'].includes(task.status.state));
+    await cancelled(client, task.id);
+    console.log(`${card.name}, ${offered.protocolBinding}: ${task.id} cancelled`);
+  }
+}
+
+/** Takes a diagnosis of db-server-01, which must be ill, to an agent that asks before it acts. */
+async function approval(diagnostic, resolution) {
+  const first = await readCard(diagnostic);
+  const asked = brief(newIncident(), 'DatabaseConnectionTimeout', 'db-server-01');
+  const diagnosing = await clientOf(first, first.supportedInterfaces[0], fetchImpl);
+  const diagnosis = dataOf(await send(diagnosing, [data(asked)]), 'Diagnosis');
+  const card = await readCard(resolution);
+  for (const offered of card.supportedInterfaces) {
+    const client = await clientOf(card, offered, fetchImpl);
+    const ask = async () => {
+      const task = await send(client, [data(asked), data(diagnosis)]);
+      assert.equal(task.status.state, 'TASK_STATE_INPUT_REQUIRED', JSON.stringify(task));
+      return task;
+    };
+    const task = await ask();
+    const question = task.status.message.parts.find((part) => part.text).text;
+    const plan_hash = question.match(/plan_hash (\S+),/)[1];
+    const answer = { type: 'Approval', plan_hash, approved: false, by: 'a stranger' };
+    const ended = await send(client, [data(answer)], { taskId: task.id });
+    assert.equal(ended.id, task.id);
+    assert.equal(dataOf(ended, 'Outcome').result, 'refused');
+    console.log(`${card.name}, ${offered.protocolBinding}: ${task.id} was declined`);
+    await cancelled(client, (await ask()).id);
+  }
+}
+
+const [command, ...urls] = positionals;
+const commands = { exchange, cancel, approval };
+assert(command in commands, `one of ${Object.keys(commands)}`);
+await commands[command](...urls);
