@@ -39,6 +39,13 @@ pub(crate) const PYTHON: Program = Program {
     elsewhere: "https://www.python.org/downloads/",
 };
 
+pub(crate) const NODE: Program = Program {
+    names: &["node"],
+    package: "nodejs",
+    elsewhere: "https://nodejs.org/en/download (18 or newer)",
+};
+pub(crate) const NPM: Program = Program { names: &["npm"], package: "npm", ..NODE };
+
 /// The first executable file of this name on PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     find_in(name, &std::env::var_os("PATH")?)

@@ -4,6 +4,7 @@
 //! wall time of each, and closes with one line `N passed, N failed`: every test counts, and so does
 //! every other stage.
 
+mod install;
 mod tally;
 
 use std::io::{BufRead, BufReader, Read};
@@ -14,8 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::children::Children;
-use crate::programs::{self, ALERTMANAGER, ANSIBLE, PROMETHEUS, PROMTOOL, PYTHON};
-use crate::{demo, interrupt, monitoring, tidy};
+use crate::{demo, interrupt, monitoring, programs, tidy};
 use tally::Tally;
 
 /// No stage may take longer; the whole run stays below 45 minutes on two cores.
@@ -38,8 +38,8 @@ const STAGES: [&str; 7] = ["install", "fmt", "tidy", "monitoring", "clippy", "te
 struct Runner<'a> {
     root: &'a Path,
     children: Children,
-    /// The Python environment with the other SDKs, once it is made.
-    environment: Option<PathBuf>,
+    /// Where the other SDKs are installed, by the variable that tells the tests.
+    environments: Vec<(&'static str, PathBuf)>,
     /// Stages that were asked for; none is all.
     only: &'a [String],
     report: Vec<Line>,
@@ -65,7 +65,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut runner = Runner {
         root,
         children: Children::new(scratch.path()),
-        environment: None,
+        environments: Vec::new(),
         only: &args.only,
         report: Vec::new(),
         tally: Tally::default(),
@@ -142,37 +142,6 @@ impl Runner<'_> {
         println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
     }
 
-    /// Gets what the tests run: monitoring, Ansible, and a Python environment with other SDKs.
-    fn install(&mut self) -> anyhow::Result<()> {
-        let [_, _, _, _, python] =
-            programs::require([PROMETHEUS, PROMTOOL, ALERTMANAGER, ANSIBLE, PYTHON])?;
-        let pinned = self.root.join("crates/scenarios/python/requirements.txt");
-        if !pinned.is_file() {
-            return Ok(());
-        }
-        let environment = self.root.join("target/venv");
-        let own = environment.join("bin/python");
-        if !own.is_file() {
-            self.make_environment(&python, &environment)?;
-        }
-        let mut pip = Command::new(&own);
-        pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&pinned);
-        self.command("pip", &pip)?;
-        self.environment = Some(environment);
-        Ok(())
-    }
-
-    /// Debian ships `venv` apart from Python, and says so only when it is used.
-    fn make_environment(&mut self, python: &Path, environment: &Path) -> anyhow::Result<()> {
-        let mut make = Command::new(python);
-        make.args(["-m", "venv"]).arg(environment);
-        if self.command("venv", &make).is_err() {
-            programs::install(&[PYTHON.package])?;
-            self.command("venv", &make)?;
-        }
-        Ok(())
-    }
-
     fn tests(&mut self) -> anyhow::Result<()> {
         if programs::find("cargo-nextest").is_some() {
             let nextest = self.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
@@ -184,9 +153,7 @@ impl Runner<'_> {
     fn cargo(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(arguments).current_dir(self.root);
-        if let Some(environment) = &self.environment {
-            cargo.env("FIREBREAK_VENV", environment);
-        }
+        cargo.envs(self.environments.iter().cloned());
         self.command("cargo", &cargo)
     }
 
@@ -245,7 +212,7 @@ mod tests {
         Runner {
             root,
             children: Children::new(root),
-            environment: None,
+            environments: Vec::new(),
             only: &[],
             report: Vec::new(),
             tally: Tally::default(),

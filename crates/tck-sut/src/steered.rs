@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2a_types::{Artifact, Part, PartContent};
+use a2a_types::{Artifact, Message, Part, PartContent, Role};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rpc::a2a::{Agent, AgentError, Job};
@@ -27,11 +27,22 @@ impl Agent for Steered {
     fn run(self: Arc<Self>, job: Job) -> BoxFuture<'static, Result<(), AgentError>> {
         run(job).boxed()
     }
+
+    fn reply<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Option<Message>> {
+        let reply = match Behaviour::of(&message.message_id) {
+            Behaviour::Reply(text) => {
+                Some(Message::new(String::new(), Role::Agent, vec![Part::text(text)]))
+            }
+            _ => None,
+        };
+        std::future::ready(reply).boxed()
+    }
 }
 
 async fn run(job: Job) -> Result<(), AgentError> {
     let updates = &job.updates;
     match Behaviour::of(&job.message.message_id) {
+        // A reply is asked for in the midst of a task.
         Behaviour::Complete(text) | Behaviour::Reply(text) => updates.complete(text).await?,
         Behaviour::Produce(content) => {
             updates.put_artifact(artifact(content)).await?;
@@ -79,14 +90,12 @@ async fn add_pieces<T: AsRef<str>>(
     if made == 0 {
         job.updates.working("working").await?;
     }
-    let mut parts: Vec<Part> = pieces.iter().map(|piece| Part::text(piece.as_ref())).collect();
-    parts.truncate(made);
-    for piece in pieces.iter().skip(made) {
+    for (index, piece) in pieces.iter().enumerate().skip(made) {
         if !pause(job, pace).await {
             return Ok(());
         }
-        parts.push(Part::text(piece.as_ref()));
-        job.updates.put_artifact(Artifact::new(ARTIFACT, parts.clone())).await?;
+        let parts = vec![Part::text(piece.as_ref())];
+        job.updates.append_artifact(ARTIFACT, parts, index + 1 == pieces.len()).await?;
     }
     job.updates.complete("completed").await?;
     Ok(())

@@ -1,30 +1,57 @@
-//! Clients that others wrote: the official Python SDKs of A2A and MCP, and the MCP inspector.
+//! Clients that others wrote: the official SDKs of A2A for Python and JavaScript, the linter
+//! a2aops, the official Python SDK of MCP, and the MCP inspector.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use scenarios::{Program, Setup, World, alert, secs};
 
+const AGENTS: [Program; 4] =
+    [Program::Ingress, Program::DiagnosticAgent, Program::ResolutionAgent, Program::TicketingAgent];
 const MCP: [Program; 3] = [Program::LogAnalyzer, Program::SystemMonitor, Program::DeploymentSystem];
 const INSPECTOR: &str = "@modelcontextprotocol/inspector@2.12.0";
 
 #[tokio::test]
-async fn official_a2a_sdk_reads_every_card_and_runs_tasks_on_every_agent() {
+async fn official_a2a_sdk_for_python_does_all_it_can_with_every_agent() {
     let Some(python) = python() else { return };
+    does_all_it_can(|| {
+        let mut check = Command::new(&python);
+        check.arg(script("python/a2a_check.py"));
+        check
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn official_a2a_sdk_for_javascript_does_all_it_can_with_every_agent() {
+    let Some(modules) = javascript() else { return };
+    for source in ["a2a_check.mjs", "agents.mjs", "exchange.mjs", "receiver.mjs"] {
+        std::fs::copy(script("javascript").join(source), modules.join(source)).unwrap();
+    }
+    does_all_it_can(|| {
+        let mut check = Command::new("node");
+        check.arg(modules.join("a2a_check.mjs"));
+        check
+    })
+    .await;
+}
+
+/// `client` makes the command of a client that knows `exchange`, `cancel` and `approval`.
+async fn does_all_it_can(client: impl Fn() -> Command) {
     let Some(mut world) = World::start(&Setup::default()).await.unwrap() else { return };
-    let agents = [
-        Program::Ingress,
-        Program::DiagnosticAgent,
-        Program::ResolutionAgent,
-        Program::TicketingAgent,
-    ];
-    let urls = agents.map(|agent| world.url(agent));
-    check(&mut world, Command::new(&python).arg(script("a2a_check.py")).arg("tasks").args(urls));
+    check(&mut world, client().arg("exchange"), &AGENTS);
     // A frozen tool keeps the diagnosis waiting for its evidence.
     world.pause(Program::SystemMonitor).unwrap();
-    let url = world.url(Program::DiagnosticAgent);
-    check(&mut world, Command::new(&python).arg(script("a2a_check.py")).arg("cancel").arg(url));
+    check(&mut world, client().arg("cancel"), &[Program::DiagnosticAgent]);
     world.resume(Program::SystemMonitor).unwrap();
+}
+
+#[tokio::test]
+async fn a2aops_finds_cards_authentication_and_lives_of_tasks_clean() {
+    let Some(python) = python() else { return };
+    let Some(mut world) = World::start(&Setup::default()).await.unwrap() else { return };
+    let mut ops = Command::new(&python);
+    check(&mut world, ops.arg(script("python/a2aops_check.py")), &AGENTS);
 }
 
 #[tokio::test]
@@ -40,7 +67,7 @@ async fn official_mcp_sdk_and_inspector_list_and_call_the_tools() {
     world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await.unwrap();
     let urls = MCP.map(|server| format!("{}/mcp", world.url(server)));
     if let Some(python) = python {
-        check(&mut world, Command::new(&python).arg(script("mcp_check.py")).args(&urls));
+        run(&mut world, Command::new(&python).arg(script("python/mcp_check.py")).args(&urls));
     }
     if has_inspector {
         inspect(&mut world, &urls);
@@ -49,7 +76,7 @@ async fn official_mcp_sdk_and_inspector_list_and_call_the_tools() {
 
 fn inspect(world: &mut World, [logs, metrics, deployment]: &[String; 3]) {
     for (url, tool) in [(logs, "search"), (metrics, "query_range"), (deployment, "run_playbook")] {
-        let listed = check(world, inspector(url).args(["--method", "tools/list"]));
+        let listed = run(world, inspector(url).args(["--method", "tools/list"]));
         assert!(listed.contains(tool), "{url} does not list {tool}: {listed}");
     }
     for (url, tool, argument, expected) in [
@@ -58,7 +85,7 @@ fn inspect(world: &mut World, [logs, metrics, deployment]: &[String; 3]) {
         (deployment, "status", "target=db-server-01", "healthy"),
     ] {
         let call = ["--method", "tools/call", "--tool-name", tool, "--tool-arg", argument];
-        let answer = check(world, inspector(url).args(call));
+        let answer = run(world, inspector(url).args(call));
         assert!(answer.contains(expected), "{tool}: {answer}");
     }
 }
@@ -69,8 +96,14 @@ fn inspector(url: &str) -> Command {
     command
 }
 
+/// Runs a client against these programs.
+fn check(world: &mut World, client: &mut Command, programs: &[Program]) -> String {
+    let urls: Vec<String> = programs.iter().map(|program| world.url(*program)).collect();
+    run(world, client.args(urls))
+}
+
 /// Runs a client to its end and returns what it printed.
-fn check(world: &mut World, command: &mut Command) -> String {
+fn run(world: &mut World, command: &mut Command) -> String {
     let output = command.output().expect("the client can be started");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (printed, complaints) = (text(&output.stdout), text(&output.stderr));
@@ -81,19 +114,36 @@ fn check(world: &mut World, command: &mut Command) -> String {
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The Python of the environment that has both SDKs.
+/// The Python of the environment that has the SDKs.
 fn python() -> Option<PathBuf> {
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/venv");
-    let directory = std::env::var_os("FIREBREAK_VENV").map_or(usual, PathBuf::from);
-    let python = directory.join("bin/python");
-    if !python.is_file() {
-        println!("skipped: no Python with the SDKs in {} (FIREBREAK_VENV)", directory.display());
-        return None;
-    }
-    Some(python)
+    let python = environment("FIREBREAK_VENV", "venv").join("bin/python");
+    python.is_file().then_some(python).or_else(|| missing("Python with the SDKs", "FIREBREAK_VENV"))
+}
+
+/// The directory whose modules have the SDK.
+fn javascript() -> Option<PathBuf> {
+    let directory = environment("FIREBREAK_JAVASCRIPT", "javascript");
+    let has_sdk = directory.join("node_modules/@a2a-js/sdk").is_dir();
+    has_sdk
+        .then_some(directory)
+        .or_else(|| missing("JavaScript SDK of A2A", "FIREBREAK_JAVASCRIPT"))
+}
+
+fn environment(variable: &str, usual: &str) -> PathBuf {
+    let usual = script("../../target").join(usual);
+    std::env::var_os(variable).map_or(usual, PathBuf::from)
+}
+
+/// Where everything is checked, nothing may be left out.
+fn missing<T>(what: &str, variable: &str) -> Option<T> {
+    let how = "`cargo xtask test --only install` installs it below target/";
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!is_ci, "no {what}: {how}, or {variable} says where it is");
+    println!("skipped: no {what}: {how}, or {variable} says where it is");
+    None
 }
 
 /// Whether the inspector can be had: npx is there, and its registry answers or its cache has it.
