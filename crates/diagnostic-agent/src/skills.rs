@@ -141,7 +141,8 @@ fn briefs(message: &Message) -> Result<Vec<Brief>, AgentError> {
         let at = format!("parts[{index}].data");
         match data.get("type").and_then(serde_json::Value::as_str) {
             Some("Brief") => {
-                let brief = serde_path_to_error::deserialize(data).map_err(|error| {
+                let data = incident::whole_numbers(data.clone());
+                let brief = serde_path_to_error::deserialize(&data).map_err(|error| {
                     let (path, why) = (error.path().to_string(), error.inner().to_string());
                     let path = if path == "." { String::new() } else { format!(".{path}") };
                     AgentError::Rejected(format!("{at}{path}: {}", clean(&why)))

@@ -71,6 +71,41 @@ impl Payload {
     /// # Errors
     /// The value is not a payload of this extension; the field that does not fit is named.
     pub fn from_value(data: &Value) -> Result<Self, PayloadError> {
-        Ok(Self::deserialize(data)?)
+        Ok(Self::deserialize(&whole_numbers(data.clone()))?)
+    }
+}
+
+/// The value with `3` for every `3.0`. Protocol Buffers know no integers in free-form data: a peer
+/// that read a payload through them, as the official Python SDK does, passes it on in floats.
+pub fn whole_numbers(data: Value) -> Value {
+    /// The integers that a float holds exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match data {
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) if float.fract() == 0.0 && float.abs() <= EXACT => {
+                Value::from(float as i64)
+            }
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, whole_numbers(value))).collect()
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_that_went_through_protocol_buffers_are_whole_again() {
+        let through =
+            json!({"a": [3.0, -0.0, 0.9, {"b": 9_007_199_254_740_992.0_f64}], "c": 1e300});
+        let whole = json!({"a": [3, 0, 0.9, {"b": 9_007_199_254_740_992_i64}], "c": 1e300});
+        assert_eq!(whole_numbers(through), whole);
     }
 }

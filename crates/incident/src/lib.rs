@@ -20,7 +20,7 @@ pub use alert::{Alert, AlertStatus, Severity};
 pub use confidence::{Confidence, ConfidenceError};
 pub use correlation::{CorrelationRule, IncidentKey, correlate};
 pub use diagnosis::{Alternative, Diagnosis, Evidence, MissingEvidence};
-pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError};
+pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError, whole_numbers};
 pub use ids::{AttemptId, IdError, IncidentId, PlanId};
 pub use incident::{Incident, NeedsHuman, Phase, ResolvedBy, TrackedAlert};
 pub use machine::{Effect, Event, Limits, TransitionError};

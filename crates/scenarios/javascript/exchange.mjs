@@ -142,9 +142,9 @@ export class Exchange {
   }
 
   async refusals({ id }) {
-    const again = send(this.client, [text(this.agent.text)], { taskId: id });
+    const parts = [text(this.agent.text)];
     await refused(this.client.cancelTask({ tenant: '', id }), 'TASK_NOT_CANCELABLE');
-    await refused(again, 'UNSUPPORTED_OPERATION');
+    await refused(send(this.client, parts, { taskId: id }), 'UNSUPPORTED_OPERATION');
     await refused(get(this.client, 'nobody-knows-this'), 'TASK_NOT_FOUND');
   }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::binaries::Tools;
 use crate::monitoring;
@@ -87,6 +87,8 @@ pub(crate) struct Site {
     pub(crate) tools: Tools,
     /// Text added to the configuration file of ingress.
     pub(crate) ingress_settings: String,
+    /// Runbooks whose mode is `approve`.
+    pub(crate) with_approval: Vec<&'static str>,
 }
 
 impl Site {
@@ -148,6 +150,10 @@ impl Site {
                 fs::write(&written, &self.ingress_settings)?;
                 Some(written)
             }
+            Program::ResolutionAgent => {
+                fs::write(self.policy(), self.policy_text()?)?;
+                Some(self.deployed("resolution-agent.yaml"))
+            }
             _ => Some(self.deployed(&format!("{}.yaml", program.name()))),
         };
         if let Some(config) = config.filter(|path| path.is_file()) {
@@ -163,6 +169,21 @@ impl Site {
              log_directory: {}\n",
             self.logs().display()
         )
+    }
+
+    fn policy(&self) -> PathBuf {
+        self.directory(Program::ResolutionAgent).join("policy.yaml")
+    }
+
+    /// The shipped policy, but for the runbooks that wait for a person.
+    fn policy_text(&self) -> anyhow::Result<String> {
+        let mut text = fs::read_to_string(self.deployed("policy.yaml"))?;
+        for runbook in &self.with_approval {
+            let shipped = format!("{runbook}: auto");
+            ensure!(text.contains(&shipped), "the policy has no {shipped:?}");
+            text = text.replace(&shipped, &format!("{runbook}: approve"));
+        }
+        Ok(text)
     }
 
     /// A file under `deploy/config`.
@@ -195,7 +216,7 @@ impl Site {
                 ("SCRAPE_INTERVAL_MS", "1000".to_owned()),
             ],
             Program::ResolutionAgent => vec![
-                ("RESOLUTION_POLICY", text(&self.deployed("policy.yaml"))),
+                ("RESOLUTION_POLICY", text(&self.policy())),
                 ("RESOLUTION_RUNBOOKS", text(&self.deployed("runbooks"))),
                 ("SYSTEM_MONITOR_URL", mcp(Program::SystemMonitor)),
                 ("DEPLOYMENT_SYSTEM_URL", mcp(Program::DeploymentSystem)),

@@ -30,6 +30,8 @@ pub struct Setup {
     pub without: Vec<Program>,
     /// The configuration file of ingress.
     pub ingress_settings: String,
+    /// Runbooks that wait for a person, whatever the shipped policy says.
+    pub with_approval: Vec<&'static str>,
 }
 
 /// Dropping it ends every process.
@@ -66,6 +68,7 @@ impl World {
             ports: Ports::find()?,
             tools,
             ingress_settings: setup.ingress_settings.clone(),
+            with_approval: setup.with_approval.clone(),
         };
         let mut world = Self {
             processes: Processes::new(&site.scratch),

@@ -38,12 +38,18 @@ async fn official_a2a_sdk_for_javascript_does_all_it_can_with_every_agent() {
 
 /// `client` makes the command of a client that knows `exchange`, `cancel` and `approval`.
 async fn does_all_it_can(client: impl Fn() -> Command) {
-    let Some(mut world) = World::start(&Setup::default()).await.unwrap() else { return };
+    let setup = Setup { with_approval: vec!["raise-connection-pool"], ..Setup::default() };
+    let Some(mut world) = World::start(&setup).await.unwrap() else { return };
     check(&mut world, client().arg("exchange"), &AGENTS);
     // A frozen tool keeps the diagnosis waiting for its evidence.
     world.pause(Program::SystemMonitor).unwrap();
     check(&mut world, client().arg("cancel"), &[Program::DiagnosticAgent]);
     world.resume(Program::SystemMonitor).unwrap();
+    // Only what is ill gets a plan, and a plan the question.
+    world.trigger("database_timeout", secs(600)).await.unwrap();
+    world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await.unwrap();
+    let asked = [Program::DiagnosticAgent, Program::ResolutionAgent];
+    check(&mut world, client().arg("approval"), &asked);
 }
 
 #[tokio::test]
