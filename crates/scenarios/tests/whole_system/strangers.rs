@@ -19,7 +19,8 @@ async fn official_a2a_sdk_for_python_does_all_it_can_with_every_agent() {
         check.arg(script("python/a2a_check.py"));
         check
     })
-    .await;
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -33,23 +34,25 @@ async fn official_a2a_sdk_for_javascript_does_all_it_can_with_every_agent() {
         check.arg(modules.join("a2a_check.mjs"));
         check
     })
-    .await;
+    .await
+    .unwrap();
 }
 
 /// `client` makes the command of a client that knows `exchange`, `cancel` and `approval`.
-async fn does_all_it_can(client: impl Fn() -> Command) {
+async fn does_all_it_can(client: impl Fn() -> Command) -> anyhow::Result<()> {
     let setup = Setup { with_approval: vec!["raise-connection-pool"], ..Setup::default() };
-    let Some(mut world) = World::start(&setup).await.unwrap() else { return };
+    let Some(mut world) = World::start(&setup).await? else { return Ok(()) };
     check(&mut world, client().arg("exchange"), &AGENTS);
     // A frozen tool keeps the diagnosis waiting for its evidence.
-    world.pause(Program::SystemMonitor).unwrap();
+    world.pause(Program::SystemMonitor)?;
     check(&mut world, client().arg("cancel"), &[Program::DiagnosticAgent]);
-    world.resume(Program::SystemMonitor).unwrap();
+    world.resume(Program::SystemMonitor)?;
     // Only what is ill gets a plan, and a plan the question.
-    world.trigger("database_timeout", secs(600)).await.unwrap();
-    world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await.unwrap();
+    world.trigger("database_timeout", secs(600)).await?;
+    world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await?;
     let asked = [Program::DiagnosticAgent, Program::ResolutionAgent];
     check(&mut world, client().arg("approval"), &asked);
+    Ok(())
 }
 
 #[tokio::test]
