@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a person or a CI machine runs on this repository.
 
+mod bench;
 mod children;
 mod demo;
 mod http;
@@ -23,6 +24,8 @@ enum Task {
     Demo(demo::Args),
     /// Run every check, as .ci/run does
     Test(test::Args),
+    /// Measure against something run in the same minute
+    Bench(bench::Args),
     /// Render the files under monitoring/ from their templates
     Monitoring {
         /// Change nothing; fail where a file is not as its template makes it, or a tool refuses it
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&root),
         Task::Demo(args) => demo::run(&root, &args),
         Task::Test(args) => test::run(&root, &args),
+        Task::Bench(args) => bench::run(&root, &args),
         Task::Monitoring { check: false } => {
             monitoring::write_committed(&root).map(|()| ExitCode::SUCCESS)
         }

@@ -23,7 +23,7 @@ pub use memory::MemoryTaskStore;
 pub use push::{
     Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,
 };
-pub use server::{REST_PATH, RPC_PATH, Server, ServerOptions};
+pub use server::{REST_PATH, RPC_PATH, Server, ServerOptions, V0_3_PATH};
 pub use signature::{
     CardSigner, PinnedKeys, SignatureError, SigningConfig, Verified, verify as verify_card,
 };

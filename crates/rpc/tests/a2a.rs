@@ -15,4 +15,5 @@ mod a2a {
     mod stream;
     mod support;
     mod tasks;
+    mod v0_3;
 }

@@ -10,6 +10,7 @@ mod operations;
 mod refusal;
 mod rest;
 mod stream;
+mod v0_3;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ use crate::Host;
 
 /// Where the JSON-RPC binding is served.
 pub const RPC_PATH: &str = "/a2a";
+/// Where callers that still speak 0.3 are served, if at all.
+pub const V0_3_PATH: &str = "/a2a/v0.3";
 /// The base of the HTTP+JSON binding: `/message:send` and the others follow it.
 pub const REST_PATH: &str = "/a2a/v1";
 
@@ -56,6 +59,8 @@ pub struct ServerOptions {
     pub limits: LimitsConfig,
     pub tasks: TaskOptions,
     pub push: PushOptions,
+    /// Whether callers that still speak 0.3 are served, at an address of their own.
+    pub v0_3: bool,
 }
 
 impl Default for ServerOptions {
@@ -71,6 +76,7 @@ impl Default for ServerOptions {
             limits: LimitsConfig::default(),
             tasks: TaskOptions::default(),
             push: PushOptions::default(),
+            v0_3: false,
         }
     }
 }
@@ -106,7 +112,8 @@ impl Server {
         let push = Push::new(options.push.clone());
         let deliveries = push.start(store.clone(), host);
         let tasks = Tasks::new(agent, store, host.clone(), options.tasks.clone(), deliveries);
-        let body = serde_json::to_string(card).expect("a card has string keys only");
+        let card = &if options.v0_3 { v0_3::offered_by(card) } else { card.clone() };
+        let body = v0_3::document(card).to_string();
         let etag = format!("\"{:016x}\"", fnv1a(body.as_bytes()));
         let (authentication, limits) = (options.authentication.clone(), options.limits.clone());
         let gate = Gate::new(authentication, limits, host.clone());
@@ -136,7 +143,12 @@ impl Server {
 
     /// The card and both bindings.
     pub fn router(&self) -> Router {
-        Router::new()
+        let mut routes = Router::new();
+        if self.0.options.v0_3 {
+            routes = routes.route(V0_3_PATH, any(v0_3::serve));
+            routes = routes.route(&format!("{V0_3_PATH}/"), any(v0_3::serve));
+        }
+        routes
             .route(CARD_PATH, get(serve_card))
             .route(RPC_PATH, any(json_rpc::serve))
             .route(&format!("{RPC_PATH}/"), any(json_rpc::serve))

@@ -108,7 +108,7 @@ async fn answer(server: &Inner, request: Request) -> Response {
 }
 
 /// All that can be said of a request before its envelope is read.
-async fn receive(server: &Inner, request: Request) -> Result<(Call, Bytes), Refusal> {
+pub(super) async fn receive(server: &Inner, request: Request) -> Result<(Call, Bytes), Refusal> {
     if request.method() != Method::POST {
         return Err(Refusal::method_not_allowed(request.method().as_str(), "POST"));
     }
@@ -201,22 +201,22 @@ async fn run(server: &Inner, call: Call, id: Id, method: &str, params: Value) ->
 
 /// An error of the protocol has its own code, so HTTP says 200, except where a proxy or a client
 /// library has to understand it too: authentication, rights, quota, capacity.
-fn failed(id: Id, error: A2aError) -> Response {
+pub(super) fn failed(id: Id, error: A2aError) -> Response {
     match error.code() {
         SERVER_ERROR => refused(id, error.into()),
         _ => respond(&Answer::error(id, error.to_object())),
     }
 }
 
-fn refused(id: Id, refusal: Refusal) -> Response {
+pub(super) fn refused(id: Id, refusal: Refusal) -> Response {
     let body = to_json(&Answer::error(id, refusal.error.to_object()));
     refusal.respond("application/json", body)
 }
 
-fn respond(answer: &impl Serialize) -> Response {
+pub(super) fn respond(answer: &impl Serialize) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], to_json(answer)).into_response()
 }
 
-fn to_json(value: &impl Serialize) -> String {
+pub(super) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("answers have string keys only")
 }
