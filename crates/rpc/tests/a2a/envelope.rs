@@ -18,6 +18,11 @@ async fn malformed_envelopes_are_named_and_the_next_request_works() {
         (String::new(), -32700, "invalid JSON"),
         (deep, -32700, "invalid JSON"),
         ("[]".into(), -32600, "batches"),
+        (
+            json!([{"jsonrpc": "2.0", "id": 1, "method": "ListTasks"}]).to_string(),
+            -32600,
+            "batches",
+        ),
         ("3".into(), -32600, "jsonrpc"),
         (json!({"id": 1, "method": "GetTask"}).to_string(), -32600, "jsonrpc"),
         (json!({"jsonrpc": "1.0", "id": 1, "method": "GetTask"}).to_string(), -32600, "jsonrpc"),
@@ -145,6 +150,24 @@ async fn what_a_page_of_another_site_could_send_unasked_is_refused() {
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/a2a+json"] {
         let asked = post().header("content-type", kind);
         assert!(answer(asked).await.get("result").is_some(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_post_is_told_so() {
+    let served = Served::new().await;
+    for path in ["/a2a", "/a2a/"] {
+        let answer = served.get(path).header("A2A-Version", "1.0").send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["allow"]),
+            (405, &"POST".parse().unwrap())
+        );
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!((error_of(&answer).0, &answer["id"]), (-32601, &Value::Null), "{path}");
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "ListTasks"}).to_string();
+        let post = served.request(reqwest::Method::POST, path).header("A2A-Version", "1.0");
+        let answer = post.header("content-type", "application/json").body(body);
+        assert!(answer.send().await.unwrap().status().is_success(), "{path}");
     }
 }
 

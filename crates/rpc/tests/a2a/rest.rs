@@ -407,8 +407,8 @@ async fn callers_are_known_before_anything_else_is_looked_at() {
     let served = guarded(&directory, true).await;
     for binding in BOTH {
         for secret in [None, Some("the-secret-of-eve")] {
-            // Neither a version nor a body that could be read.
-            let request = binding.request(&served, "SendMessage", message(&"x".repeat(5 << 20)));
+            // Neither a version nor anything else that could be used.
+            let request = binding.request(&served, "SendMessage", json!({}));
             let request =
                 secret.iter().fold(request, |request, secret| request.bearer_auth(secret));
             let response = request.send().await.unwrap();
@@ -468,5 +468,26 @@ async fn the_extended_card_is_for_those_who_are_known() {
     for binding in BOTH {
         let answer = binding.call(&open, "GetExtendedAgentCard", json!({})).await;
         assert_eq!((answer.status, answer.reason()), (401, "UNAUTHENTICATED"), "{binding:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_beyond_its_limits_is_told_when_to_ask_again() {
+    for binding in BOTH {
+        let served = Served::configured(memory(), |_, options| {
+            (options.limits.burst, options.limits.streams) = (3, 1);
+        })
+        .await;
+        let stream = binding.stream(&served, "SendStreamingMessage", message("hold"));
+        let mut stream = stream.await;
+        stream.next().await.unwrap();
+        let again = binding.call(&served, "SendStreamingMessage", message("hold")).await;
+        assert_eq!((again.status, again.reason()), (429, "RESOURCE_EXHAUSTED"), "{binding:?}");
+        assert_eq!(binding.call(&served, "ListTasks", json!({})).await.result()["totalSize"], 1);
+        let request = binding.request(&served, "ListTasks", json!({}));
+        let response = request.header("A2A-Version", "1.0").send().await.unwrap();
+        assert_eq!(response.headers()["retry-after"], "1");
+        let answer = answer_of(response, binding).await;
+        assert_eq!((answer.status, answer.reason()), (429, "RESOURCE_EXHAUSTED"), "{binding:?}");
     }
 }
