@@ -3,6 +3,7 @@
 mod bench;
 mod children;
 mod demo;
+mod fuzz;
 mod http;
 mod interrupt;
 mod monitoring;
@@ -26,6 +27,8 @@ enum Task {
     Test(test::Args),
     /// Measure against something run in the same minute
     Bench(bench::Args),
+    /// Read mutated bytes as the envelope and the objects of A2A, looking for a panic
+    Fuzz(fuzz::Args),
     /// Render the files under monitoring/ from their templates
     Monitoring {
         /// Change nothing; fail where a file is not as its template makes it, or a tool refuses it
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&root, &args),
         Task::Test(args) => test::run(&root, &args),
         Task::Bench(args) => bench::run(&root, &args),
+        Task::Fuzz(args) => fuzz::run(&root, &args),
         Task::Monitoring { check: false } => {
             monitoring::write_committed(&root).map(|()| ExitCode::SUCCESS)
         }

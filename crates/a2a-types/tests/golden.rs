@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
 use a2a_types::{
-    A2aError, AgentCard, CancelTaskRequest, GetTaskRequest, Id, ListTasksRequest,
-    ListTasksResponse, Message, Request, Response, Role, SendMessageRequest, SendMessageResponse,
-    Task, TaskState,
+    A2aError, AgentCard, AgentCardSignature, CancelTaskRequest, GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest, GetTaskRequest, Id,
+    ListTaskPushNotificationConfigsRequest, ListTaskPushNotificationConfigsResponse,
+    ListTasksRequest, ListTasksResponse, Message, OAuthFlows, Part, PartContent, Request, Response,
+    Role, SecurityScheme, SendMessageRequest, SendMessageResponse, StreamResponse,
+    SubscribeToTaskRequest, Task, TaskPushNotificationConfig, TaskState, TaskStatus,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,25 +34,59 @@ fn every_object_is_written_back_unchanged() {
     golden::<Message>("message", true);
     golden::<Task>("task", true);
     golden::<AgentCard>("agent_card", true);
+    golden::<AgentCardSignature>("agent_card_signature", true);
+    golden::<TaskPushNotificationConfig>("task_push_notification_config", false);
+    for kind in ["api_key", "http_auth", "oauth2", "open_id_connect", "mtls"] {
+        golden::<SecurityScheme>(&format!("security_scheme_{kind}"), false);
+    }
+    for flow in ["authorization_code", "client_credentials", "implicit", "password", "device_code"]
+    {
+        golden::<OAuthFlows>(&format!("oauth_flows_{flow}"), false);
+    }
+    for event in ["task", "message", "status_update", "artifact_update"] {
+        golden::<StreamResponse>(&format!("stream_response_{event}"), false);
+    }
+}
+
+#[test]
+fn the_parameters_and_results_of_every_method_are_written_back_unchanged() {
     golden::<SendMessageRequest>("send_message_request", false);
+    golden::<SendMessageRequest>("send_message_request_push", false);
+    golden::<SendMessageResponse>("send_message_response_task", false);
+    golden::<SendMessageResponse>("send_message_response_message", false);
     golden::<GetTaskRequest>("get_task_request", false);
     golden::<CancelTaskRequest>("cancel_task_request", false);
     golden::<ListTasksRequest>("list_tasks_request", false);
     golden::<ListTasksResponse>("list_tasks_response", false);
+    golden::<SubscribeToTaskRequest>("subscribe_to_task_request", false);
+    golden::<GetTaskPushNotificationConfigRequest>(
+        "get_task_push_notification_config_request",
+        false,
+    );
+    golden::<ListTaskPushNotificationConfigsRequest>(
+        "list_task_push_notification_configs_request",
+        false,
+    );
+    golden::<ListTaskPushNotificationConfigsResponse>(
+        "list_task_push_notification_configs_response",
+        false,
+    );
+    golden::<GetExtendedAgentCardRequest>("get_extended_agent_card_request", false);
     golden::<Request>("request", false);
     golden::<Response>("response_result", false);
     golden::<Response>("response_error", false);
 }
 
 #[test]
-fn an_answer_is_a_task_or_a_message() {
-    for name in ["send_message_response_task", "send_message_response_message"] {
-        let path = format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let expected: Value =
-            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let read: SendMessageResponse = serde_json::from_value(expected.clone()).unwrap();
-        assert_eq!(serde_json::to_value(&read).unwrap(), expected);
-        assert_eq!(matches!(read, SendMessageResponse::Task(_)), name.ends_with("task"));
+fn every_golden_file_is_read_by_a_test() {
+    let tests = include_str!("golden.rs");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    for file in std::fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let kinds = ["security_scheme_", "oauth_flows_", "stream_response_"];
+        let kind = kinds.iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or(name);
+        assert!(tests.contains(&format!("\"{kind}\"")), "{name}");
     }
 }
 
@@ -184,4 +221,56 @@ fn errors_have_the_codes_and_reasons_of_the_specification() {
     let violation = json!({"@type": "type.googleapis.com/google.rpc.BadRequest",
         "fieldViolations": [{"field": "message.parts", "description": "must not be empty"}]});
     assert_eq!((field.code, &field.data.expect("details")[0]), (-32602, &violation));
+}
+
+#[test]
+fn timestamps_are_read_with_offsets_and_written_in_utc() {
+    for (read, written) in [
+        ("2026-01-01T10:40:00Z", "2026-01-01T10:40:00Z"),
+        ("2026-01-01T10:40:00.1Z", "2026-01-01T10:40:00.100Z"),
+        ("2026-01-01T12:40:00.1234+02:00", "2026-01-01T10:40:00.123400Z"),
+        ("2026-01-01T10:39:59.1234567-00:00", "2026-01-01T10:39:59.123456700Z"),
+        ("0001-01-01T00:00:00.000Z", "0001-01-01T00:00:00Z"),
+    ] {
+        let status = json!({"state": "TASK_STATE_WORKING", "timestamp": read});
+        let status: TaskStatus = serde_json::from_value(status).unwrap();
+        assert_eq!(serde_json::to_value(status).unwrap()["timestamp"], written);
+    }
+    for refused in ["0000-12-31T23:59:59.5Z", "2026-01-01", "2026-01-01T10:40:00", ""] {
+        let status = json!({"state": "TASK_STATE_WORKING", "timestamp": refused});
+        assert!(serde_json::from_value::<TaskStatus>(status).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn bytes_of_any_base64_are_written_in_the_standard_one() {
+    for (read, written) in
+        [("", ""), ("aGVsbG8", "aGVsbG8="), ("-_8", "+/8="), ("+/8=", "+/8="), ("AA", "AA==")]
+    {
+        let part: Part = serde_json::from_value(json!({ "raw": read })).unwrap();
+        assert_eq!(part.content, PartContent::Raw(written.into()));
+    }
+}
+
+#[test]
+fn integers_may_be_texts_or_have_a_point() {
+    for (read, length) in [(json!("7"), 7), (json!(7.0), 7), (json!("7.0"), 7), (json!(-1e2), -100)]
+    {
+        let request = json!({"id": "t", "historyLength": read});
+        let request: GetTaskRequest = serde_json::from_value(request).unwrap();
+        assert_eq!(request.history_length, Some(length));
+    }
+}
+
+#[test]
+fn numbers_of_enum_values_are_names_where_they_are_known() {
+    for (number, state, written) in [
+        (json!(3), TaskState::Completed, json!("TASK_STATE_COMPLETED")),
+        (json!("3"), TaskState::Completed, json!("TASK_STATE_COMPLETED")),
+        (json!(42), TaskState::Other("42".into()), json!(42)),
+        (json!(-1), TaskState::Other("-1".into()), json!(-1)),
+    ] {
+        let read: TaskState = serde_json::from_value(number).unwrap();
+        assert_eq!((&read, serde_json::to_value(&read).unwrap()), (&state, written));
+    }
 }

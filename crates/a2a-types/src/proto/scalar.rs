@@ -10,8 +10,8 @@ use super::Field;
 
 const INTEGER: &str = "a whole number of 32 bits";
 
-/// The first second of the year 1, the earliest a `google.protobuf.Timestamp` can be.
-const YEAR_ONE: i64 = -62_135_596_800;
+/// The beginning of the year 1, the earliest a `google.protobuf.Timestamp` can be.
+const YEAR_ONE: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// A number of the protocol has 32 bits.
 pub(crate) fn whole<N, E>(number: N) -> Result<i32, E>
@@ -81,7 +81,7 @@ impl Field for Timestamp {
         let Some(time) = <Option<Self> as serde::Deserialize>::deserialize(from)? else {
             return Ok(None);
         };
-        if time.as_second() < YEAR_ONE {
+        if time < YEAR_ONE {
             return Err(D::Error::custom(format!("{time} is before the year 1")));
         }
         Ok(Some(time))
