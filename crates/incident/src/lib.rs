@@ -12,6 +12,7 @@ mod incident;
 mod machine;
 mod outcome;
 mod plan;
+pub mod schema;
 mod ticket;
 mod timeline;
 pub mod verification;

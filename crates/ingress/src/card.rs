@@ -1,7 +1,9 @@
 //! The agent card of ingress.
 
 use a2a_types::{AgentCard, AgentSkill};
-use rpc::a2a::Profile;
+use incident::schema;
+use rpc::a2a::{Profile, SkillSchemas};
+use serde_json::{Value, json};
 use url::Url;
 
 pub(crate) fn card(address: &Url) -> AgentCard {
@@ -12,6 +14,24 @@ pub(crate) fn card(address: &Url) -> AgentCard {
         version: env!("CARGO_PKG_VERSION"),
         address,
         data: "Data parts `Brief` and `Approval` in",
+        schemas: [
+            (
+                "report_incident",
+                SkillSchemas {
+                    input: vec![schema::brief()],
+                    output: vec![incidents(json!({"type": "string"}))],
+                },
+            ),
+            (
+                "incident_status",
+                SkillSchemas {
+                    input: Vec::new(),
+                    output: vec![incidents(json!({"type": "object"}))],
+                },
+            ),
+            ("approve", SkillSchemas { input: vec![schema::approval()], output: Vec::new() }),
+        ]
+        .into(),
         skills: vec![
             skill(
                 "report_incident",
@@ -34,6 +54,15 @@ pub(crate) fn card(address: &Url) -> AgentCard {
         ],
     };
     profile.card()
+}
+
+/// The answer of ingress: ids of incidents, or incidents.
+fn incidents(items: Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": {"incidents": {"type": "array", "items": items}},
+        "required": ["incidents"],
+    })
 }
 
 fn skill(id: &str, name: &str, description: &str, example: &str) -> AgentSkill {

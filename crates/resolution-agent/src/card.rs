@@ -1,7 +1,8 @@
 //! The card: what this agent is, where it is, and its one skill.
 
 use a2a_types::{AgentCard, AgentSkill};
-use rpc::a2a::Profile;
+use incident::schema;
+use rpc::a2a::{Profile, SkillSchemas};
 use url::Url;
 
 /// The skill, as callers name it.
@@ -15,6 +16,14 @@ pub(crate) fn card(address: &Url) -> AgentCard {
         version: env!("CARGO_PKG_VERSION"),
         address,
         data: "Data parts `Brief`, `Diagnosis`, `Approval` in; `Plan`, `Progress`, `Outcome` out",
+        schemas: [(
+            SKILL,
+            SkillSchemas {
+                input: vec![schema::brief(), schema::diagnosis(), schema::approval()],
+                output: vec![schema::plan(), schema::progress(), schema::outcome()],
+            },
+        )]
+        .into(),
         skills: vec![skill()],
     };
     profile.card()

@@ -4,8 +4,10 @@ mod auth;
 mod caller;
 mod card;
 mod client;
+mod config;
 mod limits;
 mod memory;
+mod published;
 mod push;
 mod server;
 mod signature;
@@ -16,8 +18,9 @@ pub use auth::{
     SettingError,
 };
 pub use caller::Caller;
-pub use card::Profile;
+pub use card::{LIMITS_EXTENSION_URI, Profile, SkillSchemas};
 pub use client::{Client, ClientError, ClientOptions, EventStream, PeerConfig, PeerError, Send};
+pub use config::{ProviderConfig, ServerConfig};
 pub use limits::LimitsConfig;
 pub use memory::MemoryTaskStore;
 pub use push::{

@@ -12,6 +12,7 @@ pub(crate) fn card(address: &Url) -> AgentCard {
         version: env!("CARGO_PKG_VERSION"),
         address,
         data: "None; the message id chooses the behaviour",
+        schemas: [].into(),
         skills: vec![skill()],
     };
     profile.card()

@@ -15,19 +15,23 @@ mod v0_3;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2a_types::{AgentCard, CARD_PATH, TaskStore};
+use a2a_types::{AgentCard, AgentProvider, CARD_PATH, TaskStore};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::{any, get};
 use jsonrpsee::RpcModule;
+use url::Url;
 
 use self::admission::Admission;
 use self::operations::Operations;
 use super::auth::{Authentication, Gate};
+use super::card;
 use super::limits::LimitsConfig;
+use super::published::Published;
 use super::push::{Push, PushOptions};
+use super::signature::CardSigner;
 use super::tasks::{Agent, TaskOptions, Tasks};
 use crate::Host;
 
@@ -51,12 +55,19 @@ pub struct ServerOptions {
     pub streams: usize,
     /// Pause after which a silent stream says that it is still there.
     pub keep_alive: Duration,
-    /// What authenticated callers see instead of the published card.
+    /// What authenticated callers see instead of the published card. Without one, and where callers
+    /// are authenticated, it is that card with the limits they are held to.
     pub extended_card: Option<AgentCard>,
     /// Who may call.
     pub authentication: Authentication,
     /// What one caller may ask.
     pub limits: LimitsConfig,
+    /// Signs both cards.
+    pub signer: Option<CardSigner>,
+    /// Who runs the agent, where its card does not say so itself.
+    pub provider: Option<AgentProvider>,
+    /// Where people read about the agent, where its card does not say so itself.
+    pub documentation_url: Option<Url>,
     pub tasks: TaskOptions,
     pub push: PushOptions,
     /// Whether callers that still speak 0.3 are served, at an address of their own.
@@ -74,6 +85,9 @@ impl Default for ServerOptions {
             extended_card: None,
             authentication: Authentication::none(),
             limits: LimitsConfig::default(),
+            signer: None,
+            provider: None,
+            documentation_url: None,
             tasks: TaskOptions::default(),
             push: PushOptions::default(),
             v0_3: false,
@@ -95,35 +109,29 @@ struct Inner {
     options: ServerOptions,
 }
 
-#[derive(Debug)]
-struct Published {
-    body: String,
-    etag: String,
-}
-
 impl Server {
     pub fn new(
         card: &AgentCard,
         agent: Arc<dyn Agent>,
         store: Arc<dyn TaskStore>,
         host: &Host,
-        options: ServerOptions,
+        mut options: ServerOptions,
     ) -> Self {
+        let card = if options.v0_3 { v0_3::offered_by(card) } else { card.clone() };
+        let (card, extended_card) = card::complete(&card, &options);
+        options.extended_card = extended_card;
         let push = Push::new(options.push.clone());
         let deliveries = push.start(store.clone(), host);
         let tasks = Tasks::new(agent, store, host.clone(), options.tasks.clone(), deliveries);
-        let card = &if options.v0_3 { v0_3::offered_by(card) } else { card.clone() };
-        let body = v0_3::document(card).to_string();
-        let etag = format!("\"{:016x}\"", fnv1a(body.as_bytes()));
+        let operations = Operations::new(tasks.clone(), push, &card, &options);
         let (authentication, limits) = (options.authentication.clone(), options.limits.clone());
         let gate = Gate::new(authentication, limits, host.clone());
-        let operations = Operations::new(tasks.clone(), push, card, &options);
         Self(Arc::new(Inner {
-            card: Published { body, etag },
+            card: Published::new(&v0_3::document(&card), host.now()),
             tasks,
             methods: json_rpc::methods(operations.clone()),
             operations,
-            admission: Admission::new(card, gate),
+            admission: Admission::new(&card, gate),
             options,
         }))
     }
@@ -161,25 +169,5 @@ impl Server {
 }
 
 async fn serve_card(State(server): State<Server>, headers: HeaderMap) -> Response {
-    let card = &server.0.card;
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut known = known.unwrap_or_default().split(',');
-    let is_known =
-        known.any(|tag| [card.etag.as_str(), "*"].contains(&tag.trim().trim_start_matches("W/")));
-    let common = [
-        (header::ETAG, card.etag.clone()),
-        (header::CACHE_CONTROL, "public, max-age=300".to_owned()),
-        (header::CONTENT_TYPE, "application/json".to_owned()),
-    ];
-    match is_known {
-        true => (StatusCode::NOT_MODIFIED, common).into_response(),
-        false => (common, card.body.clone()).into_response(),
-    }
-}
-
-/// FNV-1a: an entity tag needs no more than a stable fingerprint.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    server.0.card.answer(&headers)
 }

@@ -63,7 +63,7 @@ pub enum JwtAlgorithm {
     EdDSA,
 }
 
-/// A setting that cannot be used, by its name below `authentication`, `signing` or the like.
+/// A setting that cannot be used, by its dotted name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("setting `{field}`: {message}")]
 pub struct SettingError {
@@ -74,6 +74,12 @@ pub struct SettingError {
 impl SettingError {
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
+    }
+
+    /// The same with the name of the setting that this one is in.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), ..self }
     }
 }
 

@@ -146,11 +146,14 @@ impl Operations {
             let why = "this agent has no extended agent card".to_owned();
             return Err(A2aError::UnsupportedOperation(why));
         }
-        if !call.caller.is_authenticated() {
-            let why = "the extended agent card is for known callers only".to_owned();
-            return Err(A2aError::Unauthenticated(why));
+        let card = offer.extended_card.clone().ok_or(A2aError::ExtendedAgentCardNotConfigured)?;
+        match call.caller.is_authenticated() {
+            true => Ok(card),
+            false => {
+                let why = "the extended agent card is for known callers only".to_owned();
+                Err(A2aError::Unauthenticated(why))
+            }
         }
-        offer.extended_card.clone().ok_or(A2aError::ExtendedAgentCardNotConfigured)
     }
 
     /// A checked message, with what its caller configures.

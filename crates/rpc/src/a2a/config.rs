@@ -1,0 +1,70 @@
+//! The settings of an A2A server, as programs embed them in their configuration files.
+
+use a2a_types::AgentProvider;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{
+    Authentication, AuthenticationConfig, CardSigner, LimitsConfig, ServerOptions, SettingError,
+    SigningConfig,
+};
+
+/// How an agent is offered to others. The default asks for no credentials and signs nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Who may call. Without any caller, everybody may, and all share the same tasks.
+    pub authentication: AuthenticationConfig,
+    /// What one caller may ask.
+    pub limits: LimitsConfig,
+    /// The key that signs the card; without one it is unsigned.
+    pub signing: Option<SigningConfig>,
+    /// Who runs the agent, as the card says.
+    pub provider: Option<ProviderConfig>,
+    /// Where people read about the agent, as the card says.
+    pub documentation_url: Option<Url>,
+}
+
+/// The organisation behind an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    pub organization: String,
+    /// Its website, or that of its documentation.
+    pub url: Url,
+}
+
+impl ServerConfig {
+    /// Checks what types cannot, without reading a file.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, by its dotted name.
+    pub fn check(&self) -> Result<(), SettingError> {
+        self.authentication.check().map_err(|error| error.within("authentication"))?;
+        self.limits.check().map_err(|error| error.within("limits"))
+    }
+
+    /// The options these settings make, with the files they name read.
+    ///
+    /// # Errors
+    /// The first setting, or the file it names, that cannot be used.
+    pub fn open(&self) -> Result<ServerOptions, SettingError> {
+        self.check()?;
+        let authentication = Authentication::open(&self.authentication)
+            .map_err(|error| error.within("authentication"))?;
+        let signer = self.signing.as_ref().map(CardSigner::open).transpose();
+        let provider = self.provider.as_ref().map(|provider| AgentProvider {
+            organization: provider.organization.clone(),
+            url: provider.url.to_string(),
+            ..AgentProvider::default()
+        });
+        Ok(ServerOptions {
+            authentication,
+            limits: self.limits.clone(),
+            signer: signer.map_err(|error| error.within("signing"))?,
+            provider,
+            documentation_url: self.documentation_url.clone(),
+            ..ServerOptions::default()
+        })
+    }
+}
