@@ -53,7 +53,7 @@ impl Profile<'_> {
             documentation_url: None,
             capabilities: AgentCapabilities {
                 streaming: Some(true),
-                push_notifications: Some(false),
+                push_notifications: Some(true),
                 extended_agent_card: Some(false),
                 extensions: vec![AgentExtension {
                     uri: incident::EXTENSION_URI.into(),
@@ -124,6 +124,9 @@ fn with_settings(mut card: AgentCard, options: &ServerOptions) -> AgentCard {
     card.provider = card.provider.or_else(|| options.provider.clone());
     let documentation = options.documentation_url.as_ref().map(Url::to_string);
     card.documentation_url = card.documentation_url.or(documentation);
+    if !options.push.enabled {
+        card.capabilities.push_notifications = Some(false);
+    }
     options.authentication.declare(&mut card);
     if options.authentication.is_required() {
         card.capabilities.extended_agent_card = Some(true);

@@ -1,22 +1,24 @@
 //! The settings of an A2A server, as programs embed them in their configuration files.
 
 use a2a_types::AgentProvider;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Authentication, AuthenticationConfig, CardSigner, LimitsConfig, ServerOptions, SettingError,
-    SigningConfig,
+    Authentication, AuthenticationConfig, CardSigner, LimitsConfig, PushOptions, ServerOptions,
+    SettingError, SigningConfig,
 };
 
 /// How an agent is offered to others. The default asks for no credentials and signs nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Who may call. Without any caller, everybody may, and all share the same tasks.
     pub authentication: AuthenticationConfig,
     /// What one caller may ask.
     pub limits: LimitsConfig,
+    /// Where push notifications may go.
+    pub push: PushOptions,
     /// The key that signs the card; without one it is unsigned.
     pub signing: Option<SigningConfig>,
     /// Who runs the agent, as the card says.
@@ -26,7 +28,7 @@ pub struct ServerConfig {
 }
 
 /// The organisation behind an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
     pub organization: String,
@@ -61,6 +63,7 @@ impl ServerConfig {
         Ok(ServerOptions {
             authentication,
             limits: self.limits.clone(),
+            push: self.push.clone(),
             signer: signer.map_err(|error| error.within("signing"))?,
             provider,
             documentation_url: self.documentation_url.clone(),

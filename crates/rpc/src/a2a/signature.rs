@@ -11,7 +11,7 @@ use a2a_types::{AgentCard, AgentCardSignature};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -23,7 +23,7 @@ use canonical::Form;
 const SIGNATURES: usize = 16;
 
 /// The key that signs the card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SigningConfig {
     /// The private key, PKCS#8 in PEM: P-256 (signs with ES256) or Ed25519 (signs with EdDSA).

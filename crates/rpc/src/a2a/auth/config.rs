@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Live secrets of one caller: the current one, and the next while callers change over.
 const SECRETS_EACH: usize = 2;
 
 /// Who may call. Empty means that everybody may, and that all share the same tasks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthenticationConfig {
     /// Callers that prove who they are with a secret of their own (`Authorization: Bearer`).
@@ -19,7 +19,7 @@ pub struct AuthenticationConfig {
 }
 
 /// One caller and its secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BearerConfig {
     /// The name under which this caller owns its tasks: letters, digits, `.`, `_` and `-`.
@@ -31,7 +31,7 @@ pub struct BearerConfig {
 }
 
 /// What a JSON Web Token must be like. Its subject owns tasks as `jwt:<subject>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
     /// The only `iss` accepted.
@@ -50,7 +50,7 @@ pub struct JwtConfig {
 }
 
 /// A signature algorithm by its JOSE name (RFC 7518, RFC 8037).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum JwtAlgorithm {
     RS256,
     RS384,
