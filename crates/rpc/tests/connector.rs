@@ -8,12 +8,16 @@ mod connector {
 }
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use connector::dns::{NameServer, Record, address};
 use connector::receiver::Receiver;
 use http::HeaderMap;
 use rpc::a2a::{CallError, Connector, PushOptions, Refused};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, crypto};
 
 const OK: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
 
@@ -426,10 +430,20 @@ async fn endless_answer_is_not_read() {
     assert_eq!(answer.await.unwrap().unwrap(), 200);
 }
 
-/// Runs itself again with a proxy in the environment, which a process can only be born with.
+/// Where a test that runs itself again tells its second run what to call.
+const TARGET: &str = "CONNECTOR_TEST_TARGET";
+
+/// Runs a test of this file again with an environment that a process can only be born with.
+async fn run_again(test: &str, target: String, environment: Vec<(&'static str, String)>) {
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test]).env(TARGET, target).envs(environment);
+    let ran = tokio::task::spawn_blocking(move || again.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[tokio::test]
 async fn proxies_of_the_environment_are_not_asked() {
-    const TARGET: &str = "CONNECTOR_TEST_TARGET";
     let names = NameServer::start().await;
     if let Ok(url) = std::env::var(TARGET) {
         assert_eq!(post(&connector(&with_receiver(), &names), &url).await.unwrap(), 204);
@@ -438,15 +452,54 @@ async fn proxies_of_the_environment_are_not_asked() {
     let receiver = Receiver::on("127.0.0.2", OK).await;
     let proxy = Receiver::on_loopback(OK).await;
     let proxy_url = format!("http://127.0.0.1:{}", proxy.port());
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", "proxies_of_the_environment_are_not_asked"]);
-    again.env(TARGET, format!("http://127.0.0.2:{}/", receiver.port()));
-    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
-        again.env(name, &proxy_url);
-    }
-    let ran = tokio::task::spawn_blocking(move || again.output()).await.unwrap().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"];
+    let environment = names.map(|name| (name, proxy_url.clone())).into();
+    let target = format!("http://127.0.0.2:{}/", receiver.port());
+    run_again("proxies_of_the_environment_are_not_asked", target, environment).await;
     assert_eq!((receiver.connections(), proxy.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn certificate_must_be_that_of_the_name_and_not_of_the_address() {
+    let names = NameServer::start().await;
+    for name in ["hooks.example", "other.example"] {
+        names.say(name, vec![address("127.0.0.2")]);
+    }
+    let strict = PushOptions { allow_http: false, ..with_receiver() };
+    let strict = connector(&strict, &names);
+    if let Ok(port) = std::env::var(TARGET) {
+        let hooks = format!("https://hooks.example:{port}/");
+        assert_eq!(post(&strict, &hooks).await.unwrap(), 204);
+        for host in ["other.example", "127.0.0.2"] {
+            let refused = post(&strict, &format!("https://{host}:{port}/")).await;
+            assert!(matches!(refused, Err(CallError::Unreachable(_))), "{host}: {refused:?}");
+        }
+        return;
+    }
+    let made = rcgen::generate_simple_self_signed(["hooks.example".to_owned()]).unwrap();
+    let receiver = Receiver::with_tls("127.0.0.2", OK, acceptor(&made)).await;
+    // Nobody vouches for the certificate here; the second run is told of it.
+    let hooks = format!("https://hooks.example:{}/", receiver.port());
+    let refused = post(&strict, &hooks).await;
+    assert!(matches!(refused, Err(CallError::Unreachable(_))), "{refused:?}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let roots = directory.path().join("roots.pem");
+    std::fs::write(&roots, made.cert.pem()).unwrap();
+    let environment = vec![("SSL_CERT_FILE", roots.to_str().unwrap().to_owned())];
+    let name = "certificate_must_be_that_of_the_name_and_not_of_the_address";
+    run_again(name, receiver.port().to_string(), environment).await;
+}
+
+fn acceptor(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> TlsAcceptor {
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 #[tokio::test]

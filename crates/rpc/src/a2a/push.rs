@@ -51,7 +51,8 @@ pub struct PushOptions {
     /// Longest pause between two tries. A receiver that says `Retry-After` may ask for more, up to
     /// an hour.
     pub retry_max_ms: u64,
-    /// Notifications on their way at once; the others wait in the task store.
+    /// Notifications on their way at once, of which one host gets a quarter; the others wait in the
+    /// task store.
     pub concurrent: usize,
 }
 

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -51,18 +52,27 @@ impl Receiver {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Over TLS, with one certificate for whoever connects.
+    pub(crate) async fn with_tls(host: &str, answer: &str, tls: TlsAcceptor) -> Self {
+        Self::serve_with(vec![TcpListener::bind((host, 0)).await.unwrap()], answer, Some(tls))
+    }
+
     fn serve(listeners: Vec<TcpListener>, answer: &str) -> Self {
+        Self::serve_with(listeners, answer, None)
+    }
+
+    fn serve_with(listeners: Vec<TcpListener>, answer: &str, tls: Option<TlsAcceptor>) -> Self {
         let address = listeners[0].local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let mut serving = JoinSet::new();
         for listener in listeners {
-            let (answer, seen) = (answer.to_owned(), connections.clone());
+            let (answer, seen, tls) = (answer.to_owned(), connections.clone(), tls.clone());
             serving.spawn(async move {
                 let mut open = JoinSet::new();
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
                     seen.fetch_add(1, Ordering::SeqCst);
-                    open.spawn(converse(stream, answer.clone()));
+                    open.spawn(welcome(stream, answer.clone(), tls.clone()));
                 }
             });
         }
@@ -70,8 +80,20 @@ impl Receiver {
     }
 }
 
+async fn welcome(stream: TcpStream, answer: String, tls: Option<TlsAcceptor>) {
+    match tls {
+        None => converse(stream, answer).await,
+        Some(tls) => {
+            // Who does not like the certificate goes away.
+            if let Ok(stream) = tls.accept(stream).await {
+                converse(stream, answer).await;
+            }
+        }
+    }
+}
+
 /// Answers each request of a connection; an empty answer leaves it open and silent.
-async fn converse(mut stream: TcpStream, answer: String) {
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: String) {
     let mut seen = Vec::new();
     let mut piece = [0; 1024];
     loop {
@@ -86,6 +108,7 @@ async fn converse(mut stream: TcpStream, answer: String) {
                 return;
             }
             if answer.contains("Connection: close") {
+                let _ = stream.shutdown().await;
                 return;
             }
         }

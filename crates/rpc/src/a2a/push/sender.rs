@@ -18,8 +18,8 @@ use super::request::request;
 use super::retry::{Outcome, next_try};
 use crate::Host;
 
-/// Sends to one host at once: what a single slow receiver can take of all of them.
-const PER_HOST: usize = 4;
+/// What a single slow host can take of all sends at once, as a divisor.
+const HOST_SHARE: usize = 4;
 /// Due deliveries looked at for one that may be sent, for each that can be.
 const LOOK_AHEAD: usize = 8;
 /// The store is asked again after so long, although nobody said that there is something.
@@ -196,7 +196,7 @@ impl InHand {
         let (key, host) = (key_of(&delivery), host_of(&delivery));
         let is_busy = self.of.values().any(|(known, _)| *known == key);
         let of_host = self.of.values().filter(|(_, known)| *known == host).count();
-        if is_busy || of_host >= PER_HOST {
+        if is_busy || of_host >= sender.options.concurrent.div_ceil(HOST_SHARE).max(1) {
             return;
         }
         let send = self.sends.spawn(sender.clone().send(delivery));
