@@ -105,7 +105,6 @@ mod tests {
             authentication: Some(AuthenticationInfo {
                 scheme: scheme.into(),
                 credentials: credentials.into(),
-                ..AuthenticationInfo::default()
             }),
             ..TaskPushNotificationConfig::default()
         };
