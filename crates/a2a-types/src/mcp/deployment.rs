@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::schema::{any_text, flag, input, list, nullable, output, target, text, time};
+use super::schema::{
+    any_text, flag, input, list, nullable, optional, output, required, target, text, time,
+};
 use super::{Effect, ToolDefinition};
 
 /// The name of the server.
@@ -301,35 +303,29 @@ pub struct TargetStatus {
 fn change_input_schema(parameters: Value) -> Value {
     let needs_parameters =
         parameters["required"].as_array().is_some_and(|required| !required.is_empty());
-    let mut required = vec!["target", "idempotency_key", "deadline"];
-    if needs_parameters {
-        required.push("parameters");
-    }
-    let grant = input(
-        [
-            ("id", text("Single-use id", 200)),
-            ("principal", text("On whose authority", 200)),
-            ("target", target("Target granted")),
-            ("arguments_sha256", json!({"type": "string", "pattern": "^[0-9a-f]{64}$"})),
-            ("expires_at", time("End of validity")),
-        ],
-        &["id", "principal", "target", "arguments_sha256", "expires_at"],
-    );
-    input(
-        [
-            ("target", target("Target of the inventory")),
-            ("parameters", parameters),
-            ("idempotency_key", text("One per intended change", 200)),
-            ("grant", grant),
-            ("deadline", time("After this nothing is started and what runs is stopped")),
-            ("dry_run", flag("Only say what would be done")),
-        ],
-        &required,
-    )
+    let parameters = match needs_parameters {
+        true => required("parameters", parameters),
+        false => optional("parameters", parameters),
+    };
+    let grant = input([
+        required("id", text("Single-use id", 200)),
+        required("principal", text("On whose authority", 200)),
+        required("target", target("Target granted")),
+        required("arguments_sha256", json!({"type": "string", "pattern": "^[0-9a-f]{64}$"})),
+        required("expires_at", time("End of validity")),
+    ]);
+    input([
+        required("target", target("Target of the inventory")),
+        parameters,
+        required("idempotency_key", text("One per intended change", 200)),
+        optional("grant", grant),
+        required("deadline", time("After this nothing is started and what runs is stopped")),
+        optional("dry_run", flag("Only say what would be done")),
+    ])
 }
 
 fn no_parameters() -> Value {
-    input([], &[])
+    input([])
 }
 
 fn run_playbook_parameters() -> Value {
@@ -339,12 +335,12 @@ fn run_playbook_parameters() -> Value {
         "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": 1000}
     });
     let name = json!({"type": "string", "maxLength": 100, "pattern": "^[a-z][a-z0-9_-]*$"});
-    input([("playbook", name), ("variables", variables)], &["playbook"])
+    input([required("playbook", name), optional("variables", variables)])
 }
 
 fn scale_parameters() -> Value {
     let replicas = json!({"type": "integer", "minimum": 1, "maximum": 1000});
-    input([("replicas", replicas)], &["replicas"])
+    input([required("replicas", replicas)])
 }
 
 fn update_config_parameters() -> Value {
@@ -353,93 +349,71 @@ fn update_config_parameters() -> Value {
         "propertyNames": {"pattern": "^[a-zA-Z][a-zA-Z0-9_.-]*$"},
         "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": 1000}
     });
-    input([("set", set), ("restart", flag("Restart the service afterwards"))], &["set"])
+    input([required("set", set), optional("restart", flag("Restart the service afterwards"))])
 }
 
 fn job_parameters() -> Value {
     let job = json!({"type": "string", "maxLength": 200, "pattern": "^[a-zA-Z0-9_.-]+$"});
-    input([("job", job)], &["job"])
+    input([required("job", job)])
 }
 
 fn rollback_parameters() -> Value {
-    input([("change_id", text("The change to undo", 100))], &["change_id"])
+    input([required("change_id", text("The change to undo", 100))])
 }
 
 fn change_output_schema() -> Value {
-    let difference = output(
-        [("path", any_text()), ("before", json!({})), ("after", json!({}))],
-        &["path", "before", "after"],
-    );
-    let inverse = output(
-        [("action", any_text()), ("target", any_text()), ("parameters", json!({"type": "object"}))],
-        &["action", "target", "parameters"],
-    );
+    let difference = output([
+        required("path", any_text()),
+        required("before", json!({})),
+        required("after", json!({})),
+    ]);
+    let inverse = output([
+        required("action", any_text()),
+        required("target", any_text()),
+        required("parameters", json!({"type": "object"})),
+    ]);
     let states = ["done", "already_done", "dry_run", "failed", "unknown"];
-    output(
-        [
-            ("change_id", nullable(any_text())),
-            ("target", any_text()),
-            ("action", any_text()),
-            ("state", json!({"type": "string", "enum": states})),
-            ("diff", list(difference)),
-            ("before", json!({})),
-            ("after", json!({})),
-            ("inverse", nullable(inverse)),
-            ("no_inverse", any_text()),
-            ("started_at", time("Begin")),
-            ("finished_at", nullable(time("End"))),
-            ("output", any_text()),
-            ("error", any_text()),
-        ],
-        &[
-            "change_id",
-            "target",
-            "action",
-            "state",
-            "diff",
-            "before",
-            "after",
-            "inverse",
-            "started_at",
-            "finished_at",
-            "output",
-        ],
-    )
+    output([
+        required("change_id", nullable(any_text())),
+        required("target", any_text()),
+        required("action", any_text()),
+        required("state", json!({"type": "string", "enum": states})),
+        required("diff", list(difference)),
+        required("before", json!({})),
+        required("after", json!({})),
+        required("inverse", nullable(inverse)),
+        optional("no_inverse", any_text()),
+        required("started_at", time("Begin")),
+        required("finished_at", nullable(time("End"))),
+        required("output", any_text()),
+        optional("error", any_text()),
+    ])
 }
 
 fn status_input_schema() -> Value {
-    let mut schema = input(
-        [
-            ("target", target("Target of the inventory")),
-            ("change_id", text("Id of a change", 100)),
-            ("idempotency_key", text("Key of a change", 200)),
-        ],
-        &[],
-    );
+    let mut schema = input([
+        optional("target", target("Target of the inventory")),
+        optional("change_id", text("Id of a change", 100)),
+        optional("idempotency_key", text("Key of a change", 200)),
+    ]);
     schema["minProperties"] = json!(1);
     schema["maxProperties"] = json!(1);
     schema
 }
 
 fn status_output_schema() -> Value {
-    let status = output(
-        [
-            ("target", any_text()),
-            ("service", any_text()),
-            ("healthy", flag("The service answers and says it is well")),
-            ("state", json!({})),
-            ("actions", list(any_text())),
-        ],
-        &["target", "service", "healthy", "state", "actions"],
-    );
-    output(
-        [
-            ("time", time("When this was read")),
-            ("target", nullable(status)),
-            ("changes", list(change_output_schema())),
-        ],
-        &["time", "target", "changes"],
-    )
+    let status = output([
+        required("target", any_text()),
+        required("service", any_text()),
+        required("healthy", flag("The service answers and says it is well")),
+        required("state", json!({})),
+        required("actions", list(any_text())),
+    ]);
+    output([
+        required("time", time("When this was read")),
+        required("target", nullable(status)),
+        required("changes", list(change_output_schema())),
+    ])
 }
 
 #[cfg(test)]

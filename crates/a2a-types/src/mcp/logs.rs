@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::schema::{
-    any_text, count, flag, input, labels, list, nullable, number, output, range, target, text, time,
+    any_text, count, flag, input, labels, list, nullable, number, optional, output, range,
+    required, target, text, time,
 };
 use super::{Effect, TimeRange, ToolDefinition};
 
@@ -175,97 +176,70 @@ pub struct LogTemplate {
 }
 
 fn search_input_schema() -> Value {
-    input(
-        [
-            ("source", target("Server whose log is read; absent: all")),
-            ("pattern", pattern()),
-            ("start", time("Begin of the range; absent: 15 minutes before end")),
-            ("end", time("End of the range; absent: now")),
-            ("min_level", level()),
-            ("limit", limit(100)),
-        ],
-        &[],
-    )
+    input([
+        optional("source", target("Server whose log is read; absent: all")),
+        optional("pattern", pattern()),
+        optional("start", time("Begin of the range; absent: 15 minutes before end")),
+        optional("end", time("End of the range; absent: now")),
+        optional("min_level", level()),
+        optional("limit", limit(100)),
+    ])
 }
 
 fn search_output_schema() -> Value {
-    let line = output(
-        [
-            ("time", nullable(time("Time of the line"))),
-            ("source", any_text()),
-            ("level", level()),
-            ("labels", labels()),
-            ("message", any_text()),
-        ],
-        &["time", "source", "labels", "message"],
-    );
-    output(
-        [
-            ("query", any_text()),
-            ("range", range()),
-            ("lines", list(line)),
-            ("truncated", flag("There was more than was returned or read")),
-            ("truncated_reason", any_text()),
-            ("sources", list(any_text())),
-            ("scanned_bytes", count()),
-            ("newest", nullable(time("Newest line read"))),
-        ],
-        &["query", "range", "lines", "truncated", "sources", "scanned_bytes", "newest"],
-    )
+    let line = output([
+        required("time", nullable(time("Time of the line"))),
+        required("source", any_text()),
+        optional("level", level()),
+        required("labels", labels()),
+        required("message", any_text()),
+    ]);
+    output([
+        required("query", any_text()),
+        required("range", range()),
+        required("lines", list(line)),
+        required("truncated", flag("There was more than was returned or read")),
+        optional("truncated_reason", any_text()),
+        required("sources", list(any_text())),
+        required("scanned_bytes", count()),
+        required("newest", nullable(time("Newest line read"))),
+    ])
 }
 
 fn patterns_input_schema() -> Value {
-    input(
-        [
-            ("source", target("Server whose log is read; absent: all")),
-            ("pattern", pattern()),
-            ("start", time("Begin of the range; absent: 15 minutes before end")),
-            ("end", time("End of the range; absent: now")),
-            ("baseline_start", time("Absent: a range of equal length before start")),
-            ("baseline_end", time("Absent: start")),
-            ("min_level", level()),
-            ("limit", limit(50)),
-        ],
-        &[],
-    )
+    input([
+        optional("source", target("Server whose log is read; absent: all")),
+        optional("pattern", pattern()),
+        optional("start", time("Begin of the range; absent: 15 minutes before end")),
+        optional("end", time("End of the range; absent: now")),
+        optional("baseline_start", time("Absent: a range of equal length before start")),
+        optional("baseline_end", time("Absent: start")),
+        optional("min_level", level()),
+        optional("limit", limit(50)),
+    ])
 }
 
 fn patterns_output_schema() -> Value {
-    let template = output(
-        [
-            ("template", any_text()),
-            ("source", any_text()),
-            ("level", level()),
-            ("count", count()),
-            ("baseline_count", count()),
-            ("change", number()),
-            ("sample", any_text()),
-        ],
-        &["template", "source", "count", "baseline_count", "change", "sample"],
-    );
-    output(
-        [
-            ("query", any_text()),
-            ("range", range()),
-            ("baseline", range()),
-            ("templates", list(template)),
-            ("truncated", flag("There was more than was returned or read")),
-            ("truncated_reason", any_text()),
-            ("sources", list(any_text())),
-            ("scanned_bytes", count()),
-            ("newest", nullable(time("Newest line read"))),
-        ],
-        &[
-            "query",
-            "range",
-            "baseline",
-            "templates",
-            "truncated",
-            "sources",
-            "scanned_bytes",
-            "newest",
-        ],
-    )
+    let template = output([
+        required("template", any_text()),
+        required("source", any_text()),
+        optional("level", level()),
+        required("count", count()),
+        required("baseline_count", count()),
+        required("change", number()),
+        required("sample", any_text()),
+    ]);
+    output([
+        required("query", any_text()),
+        required("range", range()),
+        required("baseline", range()),
+        required("templates", list(template)),
+        required("truncated", flag("There was more than was returned or read")),
+        optional("truncated_reason", any_text()),
+        required("sources", list(any_text())),
+        required("scanned_bytes", count()),
+        required("newest", nullable(time("Newest line read"))),
+    ])
 }
 
 fn pattern() -> Value {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::schema::{
-    any_text, input, labels, list, nullable, number, output, range, target, text, time,
+    any_text, input, labels, list, nullable, number, optional, output, range, required, target,
+    text, time,
 };
 use super::{Effect, TimeRange, ToolDefinition};
 
@@ -219,130 +220,100 @@ pub struct Deviation {
 }
 
 fn query_input_schema() -> Value {
-    input([("query", promql()), ("time", time("Evaluation instant; absent: now"))], &["query"])
+    input([required("query", promql()), optional("time", time("Evaluation instant; absent: now"))])
 }
 
 fn query_output_schema() -> Value {
-    output(
-        [
-            ("query", any_text()),
-            ("range", range()),
-            ("samples", list(sample())),
-            ("newest", newest()),
-            ("warnings", list(any_text())),
-        ],
-        &["query", "range", "samples", "newest"],
-    )
+    output([
+        required("query", any_text()),
+        required("range", range()),
+        required("samples", list(sample())),
+        required("newest", newest()),
+        optional("warnings", list(any_text())),
+    ])
 }
 
 fn query_range_input_schema() -> Value {
-    input(
-        [
-            ("query", promql()),
-            ("start", time("Begin of the range")),
-            ("end", time("End of the range")),
-            ("step_seconds", step()),
-        ],
-        &["query", "start", "end", "step_seconds"],
-    )
+    input([
+        required("query", promql()),
+        required("start", time("Begin of the range")),
+        required("end", time("End of the range")),
+        required("step_seconds", step()),
+    ])
 }
 
 fn query_range_output_schema() -> Value {
-    let point = output([("time", time("Time")), ("value", value())], &["time", "value"]);
-    let series = output([("labels", labels()), ("points", list(point))], &["labels", "points"]);
-    output(
-        [
-            ("query", any_text()),
-            ("range", range()),
-            ("step_seconds", number()),
-            ("series", list(series)),
-            ("newest", newest()),
-            ("warnings", list(any_text())),
-        ],
-        &["query", "range", "step_seconds", "series", "newest"],
-    )
+    let point = output([required("time", time("Time")), required("value", value())]);
+    let series = output([required("labels", labels()), required("points", list(point))]);
+    output([
+        required("query", any_text()),
+        required("range", range()),
+        required("step_seconds", number()),
+        required("series", list(series)),
+        required("newest", newest()),
+        optional("warnings", list(any_text())),
+    ])
 }
 
 fn snapshot_input_schema() -> Value {
-    input(
-        [
-            ("target", target("Target of the inventory")),
-            ("signals", names("Signals of the catalogue; absent or empty: all")),
-            ("time", time("Evaluation instant; absent: now")),
-        ],
-        &["target"],
-    )
+    input([
+        required("target", target("Target of the inventory")),
+        optional("signals", names("Signals of the catalogue; absent or empty: all")),
+        optional("time", time("Evaluation instant; absent: now")),
+    ])
 }
 
 fn snapshot_output_schema() -> Value {
-    let signal = output(
-        [
-            ("name", any_text()),
-            ("query", any_text()),
-            ("unit", any_text()),
-            ("samples", list(sample())),
-            ("newest", newest()),
-            ("error", any_text()),
-        ],
-        &["name", "query", "unit", "samples"],
-    );
-    output(
-        [
-            ("target", any_text()),
-            ("range", range()),
-            ("signals", list(signal)),
-            ("newest", newest()),
-        ],
-        &["target", "range", "signals", "newest"],
-    )
+    let signal = output([
+        required("name", any_text()),
+        required("query", any_text()),
+        required("unit", any_text()),
+        required("samples", list(sample())),
+        optional("newest", newest()),
+        optional("error", any_text()),
+    ]);
+    output([
+        required("target", any_text()),
+        required("range", range()),
+        required("signals", list(signal)),
+        required("newest", newest()),
+    ])
 }
 
 fn rank_input_schema() -> Value {
-    input(
-        [
-            ("targets", names("Targets of the inventory; absent or empty: all")),
-            ("signals", names("Signals of the catalogue; absent or empty: all")),
-            ("start", time("Begin of the window; absent: 5 minutes before end")),
-            ("end", time("End of the window; absent: now")),
-            ("baseline_start", time("Absent: 30 minutes before baseline_end")),
-            ("baseline_end", time("Absent: start")),
-            ("step_seconds", step()),
-        ],
-        &[],
-    )
+    input([
+        optional("targets", names("Targets of the inventory; absent or empty: all")),
+        optional("signals", names("Signals of the catalogue; absent or empty: all")),
+        optional("start", time("Begin of the window; absent: 5 minutes before end")),
+        optional("end", time("End of the window; absent: now")),
+        optional("baseline_start", time("Absent: 30 minutes before baseline_end")),
+        optional("baseline_end", time("Absent: start")),
+        optional("step_seconds", step()),
+    ])
 }
 
 fn rank_output_schema() -> Value {
-    let deviation = output(
-        [
-            ("signal", any_text()),
-            ("query", any_text()),
-            ("unit", any_text()),
-            ("score", number()),
-            ("baseline_median", number()),
-            ("window_median", number()),
-        ],
-        &["signal", "query", "unit", "score", "baseline_median", "window_median"],
-    );
-    let suspect = output(
-        [
-            ("target", any_text()),
-            ("score", number()),
-            ("reason", any_text()),
-            ("deviations", list(deviation)),
-        ],
-        &["target", "score", "reason", "deviations"],
-    );
-    output(
-        [
-            ("range", range()),
-            ("baseline", range()),
-            ("suspects", list(suspect)),
-            ("missing", list(any_text())),
-            ("newest", newest()),
-        ],
-        &["range", "baseline", "suspects", "missing", "newest"],
-    )
+    let deviation = output([
+        required("signal", any_text()),
+        required("query", any_text()),
+        required("unit", any_text()),
+        required("score", number()),
+        required("baseline_median", number()),
+        required("window_median", number()),
+    ]);
+    let suspect = output([
+        required("target", any_text()),
+        required("score", number()),
+        required("reason", any_text()),
+        required("deviations", list(deviation)),
+    ]);
+    output([
+        required("range", range()),
+        required("baseline", range()),
+        required("suspects", list(suspect)),
+        required("missing", list(any_text())),
+        required("newest", newest()),
+    ])
 }
 
 fn promql() -> Value {
@@ -350,10 +321,11 @@ fn promql() -> Value {
 }
 
 fn sample() -> Value {
-    output(
-        [("labels", labels()), ("time", time("Time")), ("value", value())],
-        &["labels", "time", "value"],
-    )
+    output([
+        required("labels", labels()),
+        required("time", time("Time")),
+        required("value", value()),
+    ])
 }
 
 fn value() -> Value {

@@ -2,17 +2,35 @@
 
 use serde_json::{Map, Value, json};
 
+/// One field of an object.
+pub(super) struct Property {
+    name: &'static str,
+    schema: Value,
+    is_required: bool,
+}
+
+pub(super) fn required(name: &'static str, schema: Value) -> Property {
+    Property { name, schema, is_required: true }
+}
+
+pub(super) fn optional(name: &'static str, schema: Value) -> Property {
+    Property { name, schema, is_required: false }
+}
+
 /// An input object: every field not listed is refused.
-pub(super) fn input<const N: usize>(fields: [(&str, Value); N], required: &[&str]) -> Value {
-    let mut schema = output(fields, required);
+pub(super) fn input<const N: usize>(fields: [Property; N]) -> Value {
+    let mut schema = output(fields);
     schema["additionalProperties"] = json!(false);
     schema
 }
 
 /// An output object: fields added by a newer server are tolerated.
-pub(super) fn output<const N: usize>(fields: [(&str, Value); N], required: &[&str]) -> Value {
+pub(super) fn output<const N: usize>(fields: [Property; N]) -> Value {
+    let is_required = |field: &&Property| field.is_required;
+    let required: Vec<_> = fields.iter().filter(is_required).map(|field| field.name).collect();
+    let required = json!(required);
     let properties: Map<String, Value> =
-        fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+        fields.into_iter().map(|field| (field.name.to_owned(), field.schema)).collect();
     json!({"type": "object", "properties": properties, "required": required})
 }
 
@@ -56,7 +74,7 @@ pub(super) fn labels() -> Value {
 }
 
 pub(super) fn range() -> Value {
-    output([("start", time("Begin")), ("end", time("End"))], &["start", "end"])
+    output([required("start", time("Begin")), required("end", time("End"))])
 }
 
 /// A server, service or other target by its inventory name.
