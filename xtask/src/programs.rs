@@ -33,6 +33,11 @@ pub(crate) const ANSIBLE: Program = Program {
     package: "ansible-core",
     elsewhere: "`pipx install ansible-core`",
 };
+pub(crate) const POSTGRES: Program = Program {
+    names: &["initdb"],
+    package: "postgresql",
+    elsewhere: "https://www.postgresql.org/download/ (or `brew install postgresql`)",
+};
 pub(crate) const PYTHON: Program = Program {
     names: &["python3"],
     package: "python3-venv",
@@ -59,7 +64,14 @@ fn find_in(name: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
 }
 
 fn find_program(program: &Program) -> Option<PathBuf> {
-    program.names.iter().find_map(|name| find(name))
+    program.names.iter().find_map(|name| find(name).or_else(|| find_versioned(name)))
+}
+
+/// Debian keeps the programs of each version of PostgreSQL in a directory that is not on PATH.
+fn find_versioned(name: &str) -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+    let directories = versions.map(|version| version.path().join("bin"));
+    find_in(name, &std::env::join_paths(directories).ok()?)
 }
 
 /// Finds every program, installing what is missing where that is possible.

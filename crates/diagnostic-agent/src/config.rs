@@ -17,6 +17,9 @@ pub struct Config {
     /// Address under which callers reach this agent, as its card says. Without one it is `listen`
     /// over plain HTTP.
     pub public_url: Option<Url>,
+    /// Where tasks are kept: the path of a SQLite file, or a `postgres://` URL, whose password
+    /// stands in the file that `PGPASSFILE` names. Without one, tasks are lost with the process.
+    pub database: Option<String>,
     /// Directory of the rule files (`*.yaml`), one rule each.
     pub rules: PathBuf,
     pub log_analyzer: ToolSettings,
@@ -60,6 +63,7 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:5010".into(),
             public_url: None,
+            database: None,
             rules: "deploy/config/rules".into(),
             log_analyzer: ToolSettings::local(5110),
             system_monitor: ToolSettings::local(5120),
@@ -104,12 +108,13 @@ impl Configuration for Config {
         Ok(RuleBook::load(&self.rules).map(drop)?)
     }
 
-    /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `DIAGNOSTIC_RULES`, `LOG_ANALYZER_URL`,
-    /// `LOG_ANALYZER_TOKEN_FILE`, `SYSTEM_MONITOR_URL`, `SYSTEM_MONITOR_TOKEN_FILE` and
-    /// `SCRAPE_INTERVAL_MS`.
+    /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `FIREBREAK_DATABASE`, `DIAGNOSTIC_RULES`,
+    /// `LOG_ANALYZER_URL`, `LOG_ANALYZER_TOKEN_FILE`, `SYSTEM_MONITOR_URL`,
+    /// `SYSTEM_MONITOR_TOKEN_FILE` and `SCRAPE_INTERVAL_MS`.
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
         env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
         env.apply_some("FIREBREAK_PUBLIC_URL", &mut self.public_url)?;
+        env.apply_some("FIREBREAK_DATABASE", &mut self.database)?;
         env.apply("DIAGNOSTIC_RULES", &mut self.rules)?;
         env.apply("LOG_ANALYZER_URL", &mut self.log_analyzer.url)?;
         env.apply_some("LOG_ANALYZER_TOKEN_FILE", &mut self.log_analyzer.token_file)?;
@@ -179,13 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn environment_names_the_tools() {
+    fn environment_names_the_tools_and_the_database() {
         let mut config = Config::default();
         let env = Env::fixed([
             ("LOG_ANALYZER_URL", "http://logs:5110"),
             ("SYSTEM_MONITOR_URL", "http://monitor:5120/mcp"),
+            ("FIREBREAK_DATABASE", "postgres://database/tasks"),
         ]);
         config.apply_env(&env).unwrap();
+        assert_eq!(config.database.as_deref(), Some("postgres://database/tasks"));
         assert_eq!(config.log_analyzer.endpoint().as_str(), "http://logs:5110/mcp");
         assert_eq!(config.system_monitor.endpoint().as_str(), "http://monitor:5120/mcp");
     }

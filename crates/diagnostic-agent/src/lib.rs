@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::{MemoryTaskStore, Server, ServerOptions};
@@ -35,7 +36,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     let gatherer = gather::Gatherer::new(&config).context("clients of the tools")?;
     process.spawn_until_shutdown(gatherer.connect());
     let card = card::card(&config.address()?);
-    let listen = config.listen.clone();
+    let (listen, database) = (config.listen.clone(), config.database.clone());
     let agent = Arc::new(skills::Diagnose::new(rules, gatherer, config, process.clone()));
     let host = Host::new(
         process.time_source(),
@@ -43,8 +44,16 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
         process.tracker().clone(),
         process.shutdown_token(),
     );
-    let tasks = Arc::new(MemoryTaskStore::default());
+    let tasks = task_store(database.as_deref()).await?;
     let server = Server::new(&card, agent, tasks, &host, ServerOptions::default());
     let address = service::serve(&process, &listen, "listen", server.router()).await?;
     Ok(Running { address })
+}
+
+/// In memory unless a database is configured.
+async fn task_store(database: Option<&str>) -> anyhow::Result<Arc<dyn TaskStore>> {
+    match database {
+        Some(database) => Ok(store::open_tasks(database, "diagnostic-agent").await?),
+        None => Ok(Arc::new(MemoryTaskStore::default())),
+    }
 }

@@ -24,6 +24,12 @@ pub enum StoreError {
     BrokenChain { incident: String, sequence: i64 },
     #[error("the database is unavailable")]
     Unavailable(#[from] sqlx::Error),
+    #[error("setting `{name}` cannot be used")]
+    Setting {
+        name: &'static str,
+        #[source]
+        source: Box<StoreError>,
+    },
     #[error("the database is closed")]
     Closed,
     #[error("{field} {problem}")]

@@ -18,4 +18,4 @@ pub use incidents::{AuditRow, Stored};
 pub use outbox::OutboxRow;
 pub use sqlite::{Store, Transaction};
 pub use targets::TargetLock;
-pub use tasks::PostgresTasks;
+pub use tasks::{PostgresTasks, open_tasks};

@@ -1,10 +1,12 @@
 //! A2A tasks of one agent: the task store that an A2A server asks for, on SQLite and on PostgreSQL.
 
 mod committer;
+mod open;
 mod postgres;
 mod row;
 mod sqlite;
 
 pub(crate) use committer::Committer;
+pub use open::open_tasks;
 pub use postgres::PostgresTasks;
 pub(crate) use sqlite::start_committer;

@@ -126,6 +126,17 @@ async fn a_restarted_server_has_everything_and_is_used_again() {
 }
 
 #[tokio::test]
+async fn a_setting_names_the_server_or_a_file() {
+    let Some(server) = Server::start() else { return };
+    let tasks = store::open_tasks(&server.url(), "agent").await.unwrap();
+    put(&*tasks, "t-1", TaskState::Working, 1).await;
+    assert_eq!(connect(&server, "agent").await.unfinished().await.unwrap().len(), 1);
+    drop(server);
+    let nowhere = store::open_tasks("postgres:///tasks?host=/nowhere", "agent").await;
+    assert_eq!(nowhere.unwrap_err().to_string(), "setting `database` cannot be used");
+}
+
+#[tokio::test]
 async fn one_bad_write_spoils_no_other_of_its_batch() {
     let Some(server) = Server::start() else { return };
     let tasks = connect(&server, "agent").await;

@@ -6,9 +6,11 @@ mod world;
 use std::sync::Arc;
 
 use a2a_types::{Part, TaskState};
+use diagnostic_agent::Config;
 use incident::AlertStatus;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use service::Process;
 use tokio::sync::Barrier;
 use world::{Facts, Reading, diagnosis_of, start};
 
@@ -234,6 +236,34 @@ async fn plain_text_is_answered_for_known_targets() {
     assert!(text.starts_with("name a server or service to diagnose (db-server-01), or"), "{text}");
     assert!(text.contains(r#"{"type":"Brief""#), "{text}");
     world.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_outlive_the_process_where_a_database_is_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("tasks.db").to_str().unwrap().to_owned();
+    let with = |config: &mut Config| config.database = Some(database.clone());
+    let world = start(Facts::of_database_timeout(), with).await;
+    let task = world.send(vec![Part::text("why is db-server-01 slow?")]).await;
+    world.stop().await;
+    let world = start(Facts::default(), with).await;
+    assert_eq!(diagnosis_of(&world.client.task(&task.id).await.unwrap()), diagnosis_of(&task));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn database_that_cannot_be_used_is_named() {
+    let config = Config {
+        listen: service::own_loopback_address(),
+        rules: world::deployed("rules"),
+        database: Some("mysql://host/tasks".into()),
+        ..Config::default()
+    };
+    let started = diagnostic_agent::start(config, Process::new("diagnostic-agent")).await;
+    let error = format!("{:#}", started.unwrap_err());
+    let expected =
+        "setting `database` cannot be used: it is neither a postgres:// URL nor the path";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[tokio::test]

@@ -177,7 +177,12 @@ impl World {
     pub(crate) async fn send(&self, parts: Vec<Part>) -> Task {
         let message = Message::new("message", Role::User, parts);
         let wait = Some(Duration::from_secs(20));
-        self.client.send(Send { message, idempotency_key: None, wait }).await.unwrap().into_task().unwrap()
+        self.client
+            .send(Send { message, idempotency_key: None, wait })
+            .await
+            .unwrap()
+            .into_task()
+            .unwrap()
     }
 
     pub(crate) async fn diagnose(&self, brief: Brief) -> Diagnosis {
