@@ -1,4 +1,4 @@
-//! The stage that gets what the tests run: monitoring, Ansible, and the official SDKs of both
+//! The stage that gets what the tests run: monitoring, Ansible, PostgreSQL, and the official SDKs of both
 //! protocols in environments of their own below `target`.
 
 use std::path::Path;
@@ -7,12 +7,14 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::Runner;
-use crate::programs::{self, ALERTMANAGER, ANSIBLE, NODE, NPM, PROMETHEUS, PROMTOOL, PYTHON};
+use crate::programs::{
+    self, ALERTMANAGER, ANSIBLE, NODE, NPM, POSTGRES, PROMETHEUS, PROMTOOL, PYTHON,
+};
 
 impl Runner<'_> {
     /// Installs everything that is missing.
     pub(super) fn install(&mut self) -> anyhow::Result<()> {
-        programs::require([PROMETHEUS, PROMTOOL, ALERTMANAGER, ANSIBLE])?;
+        programs::require([PROMETHEUS, PROMTOOL, ALERTMANAGER, ANSIBLE, POSTGRES])?;
         self.install_python()?;
         self.install_javascript()
     }
