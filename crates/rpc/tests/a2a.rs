@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
 mod a2a {
+    mod auth;
     mod bindings;
     mod card;
     mod client;

@@ -107,7 +107,9 @@ pub(crate) fn complete(
 ) -> (AgentCard, Option<AgentCard>) {
     let public = with_settings(card.clone(), options);
     let mut extended = options.extended_card.clone().map(|card| with_settings(card, options));
-    if options.authentication.is_required() {
+    // A card that promises an extended one by itself has to bring it.
+    let is_promised = card.capabilities.extended_agent_card == Some(true);
+    if options.authentication.is_required() && (extended.is_some() || !is_promised) {
         let card = extended.get_or_insert_with(|| public.clone());
         card.capabilities.extensions.push(limits(options));
     }

@@ -224,12 +224,21 @@ impl Served {
         tasks: Arc<dyn TaskStore>,
         configure: impl FnOnce(&mut AgentCard, &mut ServerOptions),
     ) -> Self {
+        let time = || "2026-01-01T00:00:00Z".parse().unwrap();
+        Self::timed(tasks, Arc::new(time), configure).await
+    }
+
+    /// The same with a clock of the test's own.
+    pub(crate) async fn timed(
+        tasks: Arc<dyn TaskStore>,
+        time: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        configure: impl FnOnce(&mut AgentCard, &mut ServerOptions),
+    ) -> Self {
         let (script, shutdown, tracker) =
             (Arc::new(Script::default()), CancellationToken::new(), TaskTracker::new());
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ids = || Uuid::from_u128(u128::from(NEXT.fetch_add(1, Ordering::SeqCst)));
-        let time = || "2026-01-01T00:00:00Z".parse().unwrap();
-        let host = Host::new(Arc::new(time), Arc::new(ids), tracker.clone(), shutdown.clone());
+        let host = Host::new(time, Arc::new(ids), tracker.clone(), shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mut card, mut options) = (card(address), ServerOptions::default());
