@@ -188,6 +188,34 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_is_a_url_or_a_mapping_and_a_wrong_setting_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ingress.yaml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let env = Env::fixed([("TICKETING_AGENT_TOKEN_FILE", "/run/secrets/ticketing")]);
+            service::load_config::<Config>(Some(&path), &env)
+        };
+        let config = read(
+            "agents:\n  diagnostic:\n    url: https://agents.example/sre\n    token_file: t\n    \
+             allowed_origins: [https://rpc.example]\n  resolution: http://r:1\n",
+        );
+        let agents = config.unwrap().agents;
+        assert_eq!(agents.diagnostic.token_file, Some(PathBuf::from("t")));
+        assert_eq!(agents.resolution, PeerConfig::from(Url::parse("http://r:1").unwrap()));
+        assert_eq!(agents.ticketing.url, Agents::default().ticketing.url);
+        assert_eq!(agents.ticketing.token_file, Some("/run/secrets/ticketing".into()));
+        for (text, why) in [
+            ("agents: {diagnostic: {url: 'http://a', tokn_file: x}}", "agents.diagnostic"),
+            ("agents: {diagnostik: 'http://a'}", "diagnostik"),
+            ("agents: {ticketing: {url: 'ftp://a'}}", "setting `agents.ticketing.url`"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn an_address_nobody_can_reach_is_not_advertised() {
         let env = Env::fixed([("FIREBREAK_LISTEN", "0.0.0.0:5000")]);
         let error = service::load_config::<Config>(None, &env).unwrap_err().to_string();

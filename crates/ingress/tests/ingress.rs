@@ -10,6 +10,7 @@ mod ingress {
     mod reconcile;
     mod restart;
     mod sample;
+    mod strangers;
     mod workflow;
     mod world;
 }

@@ -1,6 +1,7 @@
 //! The programs of a world, and how each is started: by its own configuration and environment, as
 //! an operator would start it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,6 +90,8 @@ pub(crate) struct Site {
     pub(crate) ingress_settings: String,
     /// Runbooks whose mode is `approve`.
     pub(crate) with_approval: Vec<&'static str>,
+    /// Commands of strangers that take the place of programs.
+    pub(crate) stand_ins: BTreeMap<Program, Vec<String>>,
 }
 
 impl Site {
@@ -129,11 +132,21 @@ impl Site {
         let mut command = match program {
             Program::Prometheus => monitoring::prometheus(self)?,
             Program::Alertmanager => monitoring::alertmanager(self)?,
-            ours => self.our_command(ours)?,
+            ours => match self.stand_ins.get(&ours).map(Vec::as_slice) {
+                Some([program, arguments @ ..]) => {
+                    let mut command = Command::new(program);
+                    command.args(arguments);
+                    command
+                }
+                _ => self.our_command(ours)?,
+            },
         };
         command.current_dir(directory).env_clear().envs(inherited());
         for (name, value) in self.environment(program) {
             command.env(name, value);
+        }
+        if self.stand_ins.contains_key(&program) {
+            command.env("PROMETHEUS_URL", self.url(Program::Prometheus));
         }
         Ok(command)
     }

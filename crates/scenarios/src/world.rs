@@ -1,5 +1,6 @@
 //! A running system of separate processes, and what can be done to it from outside.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ pub struct Setup {
     pub ingress_settings: String,
     /// Runbooks that wait for a person, whatever the shipped policy says.
     pub with_approval: Vec<&'static str>,
+    /// Commands of strangers that take the place of programs. They find their address in
+    /// `FIREBREAK_LISTEN`, Prometheus in `PROMETHEUS_URL`, and answer `/readyz`.
+    pub stand_ins: BTreeMap<Program, Vec<String>>,
 }
 
 /// Dropping it ends every process.
@@ -69,6 +73,7 @@ impl World {
             tools,
             ingress_settings: setup.ingress_settings.clone(),
             with_approval: setup.with_approval.clone(),
+            stand_ins: setup.stand_ins.clone(),
         };
         let mut world = Self {
             processes: Processes::new(&site.scratch),

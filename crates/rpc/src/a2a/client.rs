@@ -7,6 +7,7 @@ mod binding;
 mod cache;
 mod error;
 mod follow;
+mod lenient;
 mod peer;
 mod sse;
 mod stream;
@@ -404,7 +405,8 @@ impl Client {
             Some(keys) => self.signed(card, keys)?,
             None => card,
         };
-        let card = serde_json::from_value(card).map_err(|error| invalid(error.to_string()))?;
+        let card = serde_json::from_value(lenient::completed(card));
+        let card = card.map_err(|error| invalid(error.to_string()))?;
         Ok(Cached::new(card, &answer.headers, asked_at))
     }
 

@@ -3,5 +3,6 @@
 mod closed;
 mod killed;
 mod missing;
+mod peer;
 mod strangers;
 mod undone;

@@ -122,12 +122,12 @@ fn run(world: &mut World, command: &mut Command) -> String {
     printed
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 /// The Python of the environment that has the SDKs.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let python = environment("FIREBREAK_VENV", "venv").join("bin/python");
     python.is_file().then_some(python).or_else(|| missing("Python with the SDKs", "FIREBREAK_VENV"))
 }
