@@ -1,5 +1,6 @@
 //! How many tasks a second a database takes, from one caller and from many at once. By hand:
-//! `cargo run --release -p store --example task_writes -- [SQLite path or postgres:// URL]`.
+//! `cargo run --release -p store --example task_writes -- [a new SQLite path or an empty
+//! postgres:// database]`.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,8 @@ const LENGTH: Duration = Duration::from_secs(3);
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let local = directory.path().join("tasks.db");
-    let store = store::Store::open(&local).await?;
-    let tasks = store.task_store();
+    let database = std::env::args().nth(1).unwrap_or_else(|| local.display().to_string());
+    let tasks = store::open_tasks(&database, "task-writes").await?;
     println!("{:>8} {:>10} {:>10}", "callers", "inserts/s", "saves/s");
     for callers in [1, 32, 256] {
         let inserts = rate(callers, |number| insert(&*tasks, callers, number)).await?;

@@ -105,10 +105,7 @@ async fn one_process_at_a_time_has_a_delivery_in_hand() {
     for id in &first[1..] {
         one.finish_delivery(*id).await.unwrap();
     }
-    assert!(
-        one.next_delivery().await.unwrap().unwrap()
-            > at(5) - jiff::SignedDuration::from_hours(24 * 365 * 30)
-    );
+    assert!(one.next_delivery().await.unwrap().unwrap() > jiff::Timestamp::UNIX_EPOCH);
     assert!(one.due_deliveries(at(5), 99).await.unwrap().is_empty());
 }
 
