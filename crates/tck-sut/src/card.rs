@@ -1,10 +1,14 @@
 //! The card of the system under test.
 
-use a2a_types::{AgentCard, AgentSkill};
-use rpc::a2a::Profile;
+use a2a_types::{AgentCard, AgentExtension, AgentSkill};
+use rpc::a2a::{Authentication, Profile};
 use url::Url;
 
-pub(crate) fn card(address: &Url) -> AgentCard {
+use crate::{Capability, Offer};
+
+const EXTENSION: &str = "urn:a2a:tck:required-extension";
+
+pub(crate) fn card(address: &Url, offer: &Offer, authentication: &Authentication) -> AgentCard {
     let profile = Profile {
         name: "Firebreak system under test",
         description: "An A2A agent for conformance kits: the first letters of a message's id \
@@ -15,7 +19,23 @@ pub(crate) fn card(address: &Url) -> AgentCard {
         schemas: [].into(),
         skills: vec![skill()],
     };
-    profile.card()
+    let mut card = profile.card();
+    let has = |capability| Some(!offer.without.contains(&capability));
+    card.capabilities.streaming = has(Capability::Streaming);
+    card.capabilities.push_notifications = has(Capability::PushNotifications);
+    card.capabilities.extensions.clear();
+    if offer.require_extension {
+        card.capabilities.extensions.push(AgentExtension {
+            uri: EXTENSION.into(),
+            required: true,
+            ..AgentExtension::default()
+        });
+    }
+    if offer.any_media_type {
+        card.default_input_modes = vec!["*/*".into()];
+    }
+    authentication.declare(&mut card);
+    card
 }
 
 fn skill() -> AgentSkill {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::Host;
-use rpc::a2a::{MemoryTaskStore, Server, ServerOptions};
+use rpc::a2a::{Authentication, MemoryTaskStore, PushOptions, Server, ServerOptions};
 use service::{Process, Running};
 use store::Store;
 use url::Url;
@@ -28,6 +28,34 @@ pub struct Settings {
     /// SQLite file that keeps the tasks; without one they are kept in memory
     #[arg(long, value_name = "FILE")]
     pub database: Option<PathBuf>,
+    /// Who may call (YAML, as `authentication` of the agents); without it everybody
+    #[arg(long, value_name = "FILE")]
+    pub authentication: Option<PathBuf>,
+    /// Send push notifications to receivers on this machine too, without encryption
+    #[arg(long)]
+    pub push_to_loopback: bool,
+    #[command(flatten)]
+    pub offer: Offer,
+}
+
+/// What the card says, where a kit wants it otherwise.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Offer {
+    /// A capability it does not have
+    #[arg(long, value_enum, value_name = "CAPABILITY")]
+    pub without: Vec<Capability>,
+    /// Refuse callers that do not know the extension urn:a2a:tck:required-extension
+    #[arg(long)]
+    pub require_extension: bool,
+    /// Take parts of every media type
+    #[arg(long)]
+    pub any_media_type: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Capability {
+    Streaming,
+    PushNotifications,
 }
 
 /// Starts the agent.
@@ -43,9 +71,14 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Runni
         process.shutdown_token(),
     );
     let address = service::advertised_url(&settings.listen, settings.public_url.as_ref())?;
-    let card = card::card(&address);
+    let options = ServerOptions {
+        authentication: authentication(&settings)?,
+        push: push(&settings),
+        ..ServerOptions::default()
+    };
+    let card = card::card(&address, &settings.offer, &options.authentication);
     let agent = Arc::new(steered::Steered);
-    let server = Server::new(&card, agent, store, &host, ServerOptions::default());
+    let server = Server::new(&card, agent, store, &host, options);
     server.resume().await.context("resume unfinished tasks")?;
     let address = service::serve(&process, &settings.listen, "--listen", server.router()).await?;
     Ok(Running { address })
@@ -58,4 +91,26 @@ async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn TaskStore>> {
         }
         None => Arc::new(MemoryTaskStore::default()),
     })
+}
+
+fn authentication(settings: &Settings) -> anyhow::Result<Authentication> {
+    let Some(file) = &settings.authentication else { return Ok(Authentication::none()) };
+    let config = service::read_yaml(file).context("--authentication")?;
+    Ok(Authentication::open(&config)?)
+}
+
+fn push(settings: &Settings) -> PushOptions {
+    if !settings.push_to_loopback {
+        return PushOptions::default();
+    }
+    let parsed = "is what its type takes";
+    PushOptions {
+        allow_http: true,
+        allow_hosts: vec!["localhost".parse().expect(parsed)],
+        allow_addresses: vec![
+            "127.0.0.0/8".parse().expect(parsed),
+            "::1/128".parse().expect(parsed),
+        ],
+        ..PushOptions::default()
+    }
 }
