@@ -9,13 +9,14 @@ use anyhow::{Context, ensure};
 
 use crate::Program;
 
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "ingress",
     "diagnostic-agent",
     "resolution-agent",
     "ticketing-agent",
     "mcp-tools",
     "fault-simulator",
+    "tck-sut",
 ];
 
 /// Names a directory of binaries that are to be tested as they are.
@@ -54,6 +55,16 @@ impl Tools {
     pub(crate) fn ours(&self, program: Program) -> PathBuf {
         self.ours.join(program.name())
     }
+}
+
+/// The file of one of our programs.
+///
+/// # Errors
+/// It does not build.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = own.ancestors().nth(2).context("this crate stands in a workspace")?;
+    Ok(our_directory(root)?.join(name))
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

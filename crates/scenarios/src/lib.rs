@@ -19,6 +19,7 @@ mod scenario;
 mod snapshot;
 mod world;
 
+pub use binaries::binary;
 pub use condition::{
     Condition, alert, fault, incident, incidents_closed_with_proof, playbook, ticket, tickets_are,
 };

@@ -5,4 +5,5 @@ mod killed;
 mod missing;
 mod peer;
 mod strangers;
+mod streams;
 mod undone;
