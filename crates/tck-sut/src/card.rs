@@ -1,14 +1,14 @@
 //! The card of the system under test.
 
 use a2a_types::{AgentCard, AgentExtension, AgentSkill};
-use rpc::a2a::{Authentication, Profile};
+use rpc::a2a::Profile;
 use url::Url;
 
 use crate::{Capability, Offer};
 
 const EXTENSION: &str = "urn:a2a:tck:required-extension";
 
-pub(crate) fn card(address: &Url, offer: &Offer, authentication: &Authentication) -> AgentCard {
+pub(crate) fn card(address: &Url, offer: &Offer) -> AgentCard {
     let profile = Profile {
         name: "Firebreak system under test",
         description: "An A2A agent for conformance kits: the first letters of a message's id \
@@ -34,7 +34,6 @@ pub(crate) fn card(address: &Url, offer: &Offer, authentication: &Authentication
     if offer.any_media_type {
         card.default_input_modes = vec!["*/*".into()];
     }
-    authentication.declare(&mut card);
     card
 }
 

@@ -50,6 +50,9 @@ pub struct Offer {
     /// Take parts of every media type
     #[arg(long)]
     pub any_media_type: bool,
+    /// Serve version 0.3 of the protocol too
+    #[arg(long = "v0.3")]
+    pub v0_3: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -74,9 +77,10 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Runni
     let options = ServerOptions {
         authentication: authentication(&settings)?,
         push: push(&settings),
+        v0_3: settings.offer.v0_3,
         ..ServerOptions::default()
     };
-    let card = card::card(&address, &settings.offer, &options.authentication);
+    let card = card::card(&address, &settings.offer);
     let agent = Arc::new(steered::Steered);
     let server = Server::new(&card, agent, store, &host, options);
     server.resume().await.context("resume unfinished tasks")?;
