@@ -45,3 +45,31 @@ fn choose(
     }
     Ok(unpacked.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rpc::a2a::ServerConfig;
+
+    use super::*;
+
+    /// The settings that every agent shows as a comment are settings.
+    #[test]
+    fn the_a2a_settings_in_the_samples_are_ones() {
+        for agent in ["ingress", "diagnostic-agent", "resolution-agent", "ticketing-agent"] {
+            let file = CONFIG.get_file(format!("{agent}.yaml")).unwrap();
+            let text = file.contents_utf8().unwrap();
+            let (_, block) = text.split_once("\n# a2a:").unwrap_or_else(|| panic!("{agent}"));
+            let lines = block.lines().map_while(|line| match line {
+                "" => Some(""),
+                line => line.strip_prefix("# "),
+            });
+            let yaml = format!("a2a:\n{}\n", lines.collect::<Vec<_>>().join("\n"));
+            let shown: BTreeMap<String, ServerConfig> =
+                service::parse_yaml(&yaml, agent).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(shown["a2a"].check(), Ok(()), "{agent}");
+            assert_eq!(shown["a2a"].limits, ServerConfig::default().limits, "{agent}");
+        }
+    }
+}

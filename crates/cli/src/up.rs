@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcp_tools::{deployment_system, log_analyzer, system_monitor};
+use rpc::a2a::{BearerConfig, PeerConfig, ServerConfig};
 use service::{Configuration, Env, LogFormat, Process, Running, init_telemetry, read_yaml};
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
@@ -18,6 +19,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// What only resolution-agent and deployment-system of this process know: nothing else on the
 /// machine that cannot read this file may change a target.
 const DEPLOYMENT_TOKEN: &str = "deployment-token";
+
+/// What only ingress and the three agents of this process know: nobody else may call the agents.
+const AGENTS_TOKEN: &str = "agents-token";
 
 /// What the environment may say here: services outside this process. The rest comes from flags.
 const OUTSIDE: &[&str] = &[
@@ -88,6 +92,8 @@ impl<'a> Fleet<'a> {
     }
 
     async fn start(&mut self) -> anyhow::Result<()> {
+        let token = self.data(AGENTS_TOKEN);
+        write_token(&token).with_context(|| format!("write {}", token.display()))?;
         let logs = self.data("logs");
         let mut simulator: fault_simulator::Config = self.config("fault-simulator.yaml")?;
         simulator.database_address = self.address(8000);
@@ -115,6 +121,7 @@ impl<'a> Fleet<'a> {
         diagnostic.rules = self.config_dir.join("rules");
         diagnostic.log_analyzer.url = self.mcp_url(5110)?;
         diagnostic.system_monitor.url = self.mcp_url(5120)?;
+        self.admit_ingress(&mut diagnostic.a2a);
         diagnostic.scrape_interval_ms = (self.arguments.scrape_interval * 1000.0) as u64;
         self.program(Program::DiagnosticAgent, diagnostic, diagnostic_agent::start).await?;
 
@@ -126,6 +133,7 @@ impl<'a> Fleet<'a> {
         resolution.system_monitor_url = self.mcp_url(5120)?;
         resolution.deployment_system_url = self.mcp_url(5130)?;
         resolution.scrape_interval_seconds = self.arguments.scrape_interval;
+        self.admit_ingress(&mut resolution.a2a);
         resolution.deployment_token_file.get_or_insert_with(|| self.data(DEPLOYMENT_TOKEN));
         self.program(Program::ResolutionAgent, resolution, resolution_agent::start).await?;
 
@@ -133,17 +141,14 @@ impl<'a> Fleet<'a> {
         ticketing.listen = self.address(5030);
         ticketing.database = self.data("ticketing-agent.db");
         ticketing.file.directory = self.data("tickets");
+        self.admit_ingress(&mut ticketing.a2a);
         self.program(Program::TicketingAgent, ticketing, ticketing_agent::start).await?;
 
         let mut ingress: ingress::Config = self.config("ingress.yaml")?;
         ingress.listen = self.address(5000);
         ingress.console_listen = self.address(5001);
         ingress.database = self.data("ingress.db");
-        ingress.agents = ingress::Agents {
-            diagnostic: self.url(5010)?.into(),
-            resolution: self.url(5020)?.into(),
-            ticketing: self.url(5030)?.into(),
-        };
+        ingress.agents = self.agents(ingress.agents)?;
         let up = self.arguments;
         ingress.prometheus_url = Some(up.prometheus_url.clone());
         ingress.alertmanager_url = up.alertmanager_url.clone().or(ingress.alertmanager_url);
@@ -151,6 +156,33 @@ impl<'a> Fleet<'a> {
         self.program(Program::Ingress, ingress, ingress::start).await?;
         self.is_started = true;
         Ok(())
+    }
+
+    /// Who holds the roles: the agents of this process, and for one that was left out whoever the
+    /// settings name.
+    fn agents(&self, configured: ingress::Agents) -> anyhow::Result<ingress::Agents> {
+        let token = self.data(AGENTS_TOKEN);
+        let own = |program: Program, port: u16, configured: PeerConfig| {
+            let default = Url::parse(&format!("http://127.0.0.1:{port}"))?;
+            let is_left_out = self.arguments.without.contains(&program);
+            if is_left_out && configured.url != default {
+                return Ok(configured);
+            }
+            let token_file = (!is_left_out).then(|| token.clone()).or(configured.token_file);
+            anyhow::Ok(PeerConfig { token_file, ..self.url(port)?.into() })
+        };
+        Ok(ingress::Agents {
+            diagnostic: own(Program::DiagnosticAgent, 5010, configured.diagnostic)?,
+            resolution: own(Program::ResolutionAgent, 5020, configured.resolution)?,
+            ticketing: own(Program::TicketingAgent, 5030, configured.ticketing)?,
+        })
+    }
+
+    /// Lets an agent's tasks be asked for by whoever can read this user's token file, and by the
+    /// callers its settings name.
+    fn admit_ingress(&self, settings: &mut ServerConfig) {
+        let files = vec![self.data(AGENTS_TOKEN)];
+        settings.authentication.bearer.push(BearerConfig { name: "ingress".into(), files });
     }
 
     fn deployment_system(&self) -> anyhow::Result<deployment_system::Config> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rpc::a2a::ServerConfig;
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
@@ -20,6 +21,9 @@ pub struct Config {
     /// Where tasks are kept: the path of a SQLite file, or a `postgres://` URL, whose password
     /// stands in the file that `PGPASSFILE` names. Without one, tasks are lost with the process.
     pub database: Option<String>,
+    /// How this agent is offered to others: who may call, where push notifications may go, the key
+    /// that signs its card.
+    pub a2a: ServerConfig,
     /// Directory of the rule files (`*.yaml`), one rule each.
     pub rules: PathBuf,
     pub log_analyzer: ToolSettings,
@@ -64,6 +68,7 @@ impl Default for Config {
             listen: "127.0.0.1:5010".into(),
             public_url: None,
             database: None,
+            a2a: ServerConfig::default(),
             rules: "deploy/config/rules".into(),
             log_analyzer: ToolSettings::local(5110),
             system_monitor: ToolSettings::local(5120),
@@ -125,6 +130,9 @@ impl Configuration for Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.address()?;
+        self.a2a
+            .check()
+            .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         self.log_analyzer.validate("log_analyzer")?;
         self.system_monitor.validate("system_monitor")?;
         let positive = [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::Host;
-use rpc::a2a::{MemoryTaskStore, Server, ServerOptions};
+use rpc::a2a::{MemoryTaskStore, Server};
 use service::{Process, Running};
 
 mod card;
@@ -37,6 +37,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     process.spawn_until_shutdown(gatherer.connect());
     let card = card::card(&config.address()?);
     let (listen, database) = (config.listen.clone(), config.database.clone());
+    let options = config.a2a.open().context("settings of `a2a`")?;
     let agent = Arc::new(skills::Diagnose::new(rules, gatherer, config, process.clone()));
     let host = Host::new(
         process.time_source(),
@@ -45,7 +46,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
         process.shutdown_token(),
     );
     let tasks = task_store(database.as_deref()).await?;
-    let server = Server::new(&card, agent, tasks, &host, ServerOptions::default());
+    let server = Server::new(&card, agent, tasks, &host, options);
     let address = service::serve(&process, &listen, "listen", server.router()).await?;
     Ok(Running { address })
 }

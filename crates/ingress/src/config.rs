@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use incident::{CorrelationRule, Limits};
-use rpc::a2a::{PeerConfig, PeerError};
+use rpc::a2a::{PeerConfig, PeerError, ServerConfig};
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
@@ -19,6 +19,9 @@ pub struct Config {
     pub console_listen: String,
     /// The absolute URL under which other agents reach `listen`; default `http://<listen>`.
     pub public_url: Option<Url>,
+    /// How this agent is offered to others: who may call, where push notifications may go, the key
+    /// that signs its card.
+    pub a2a: ServerConfig,
     /// The database file. Incidents live here; it belongs to one process.
     pub database: PathBuf,
     pub agents: Agents,
@@ -85,6 +88,7 @@ impl Default for Config {
             listen: "127.0.0.1:5000".into(),
             console_listen: "127.0.0.1:5001".into(),
             public_url: None,
+            a2a: ServerConfig::default(),
             database: "data/ingress.db".into(),
             agents: Agents::default(),
             limits: Limits::default(),
@@ -155,6 +159,9 @@ impl Configuration for Config {
             };
             peer.validate().map_err(named)?;
         }
+        self.a2a
+            .check()
+            .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         self.address()?;
         self.mapping.validate()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use rpc::a2a::{Server, ServerOptions};
+use rpc::a2a::Server;
 use service::{Process, Running};
 use store::Store;
 use tokio::sync::Semaphore;
@@ -23,6 +23,7 @@ use crate::{card, console, routes};
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let store = Store::open(&config.database).await.context("open the database")?;
     let card = card::card(&config.address()?);
+    let options = config.a2a.open().context("settings of `a2a`")?;
     let waiting = Arc::new(Semaphore::new(config.queue_capacity));
     let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
     let task_store = store.task_store();
@@ -37,7 +38,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
         process.shutdown_token(),
     );
     let agent = Arc::new(IngressAgent { api: api.clone() });
-    let server = Server::new(&card, agent, task_store, &host, ServerOptions::default());
+    let server = Server::new(&card, agent, task_store, &host, options);
     let app = routes::routes(api.clone()).merge(server.router());
     let address = service::serve(&process, &listen, "`listen` of ingress", app).await?;
     let console = console::routes(api.clone());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rpc::a2a::ServerConfig;
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
@@ -15,6 +16,9 @@ pub struct Config {
     /// Address under which callers reach this agent, as its card says. Without one it is `listen`
     /// over plain HTTP.
     pub public_url: Option<Url>,
+    /// How this agent is offered to others: who may call, where push notifications may go, the key
+    /// that signs its card.
+    pub a2a: ServerConfig,
     /// Database of this agent: tasks, attempts, locks, approvals.
     pub database: PathBuf,
     /// Directory of the runbooks, one YAML file each.
@@ -46,6 +50,7 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:5020".into(),
             public_url: None,
+            a2a: ServerConfig::default(),
             database: "data/resolution-agent.db".into(),
             runbooks: "deploy/config/runbooks".into(),
             policy: "deploy/config/policy.yaml".into(),
@@ -79,6 +84,9 @@ impl Configuration for Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.address()?;
+        self.a2a
+            .check()
+            .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         for (field, url) in [
             ("system_monitor_url", &self.system_monitor_url),
             ("deployment_system_url", &self.deployment_system_url),

@@ -52,12 +52,12 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
     let tasks = store.task_store();
     let setting = "`listen` in the configuration file";
     let listen = config.listen.clone();
+    let options = config.a2a.open().context("settings of `a2a`")?;
     let targets = targets::routes(store.clone());
     let resolver = Resolver { config, policy, runbooks, store, tools, process: process.clone() };
-    let options = rpc::a2a::ServerOptions::default();
     let server = rpc::a2a::Server::new(&card, Arc::new(resolver), tasks, &host, options);
-    let address =
-        service::serve(&process, &listen, setting, server.router().merge(targets)).await?;
+    let routes = server.router().merge(server.guard(targets));
+    let address = service::serve(&process, &listen, setting, routes).await?;
     let resumed = server.resume().await?;
     if resumed > 0 {
         tracing::info!(tasks = resumed, "resumed");

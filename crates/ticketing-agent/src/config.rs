@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rpc::a2a::ServerConfig;
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
@@ -16,6 +17,9 @@ pub struct Config {
     /// Address under which callers reach this agent, as its card says. Without one it is `listen`
     /// over plain HTTP.
     pub public_url: Option<Url>,
+    /// How this agent is offered to others: who may call, where push notifications may go, the key
+    /// that signs its card.
+    pub a2a: ServerConfig,
     /// Database of this agent: its tasks, and which ticket belongs to which incident.
     pub database: PathBuf,
     pub tracker: TrackerKind,
@@ -43,6 +47,7 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:5030".into(),
             public_url: None,
+            a2a: ServerConfig::default(),
             database: "data/ticketing-agent.db".into(),
             tracker: TrackerKind::File,
             file: FileSettings::default(),
@@ -74,6 +79,9 @@ impl Configuration for Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.address()?;
+        self.a2a
+            .check()
+            .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         match self.tracker {
             TrackerKind::File => Ok(()),
             TrackerKind::Jira => self.jira.validate(),

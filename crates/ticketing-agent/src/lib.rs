@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rpc::Host;
-use rpc::a2a::{Server, ServerOptions};
+use rpc::a2a::Server;
 use service::{Process, Running};
 use store::Store;
 
@@ -46,7 +46,8 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
         process.shutdown_token(),
     );
     let card = card::card(&config.address()?);
-    let server = Server::new(&card, agent, store.task_store(), &host, ServerOptions::default());
+    let options = config.a2a.open().context("settings of `a2a`")?;
+    let server = Server::new(&card, agent, store.task_store(), &host, options);
     let resumed = server.resume().await.context("resume unfinished tasks")?;
     if resumed > 0 {
         tracing::info!(tasks = resumed, "resumed");

@@ -1,16 +1,18 @@
 //! The settings of an A2A server, as programs embed them in their configuration files.
 
+use std::time::Duration;
+
 use a2a_types::AgentProvider;
 use serde::Deserialize;
 use url::Url;
 
 use super::{
     Authentication, AuthenticationConfig, CardSigner, LimitsConfig, PushOptions, ServerOptions,
-    SettingError, SigningConfig,
+    SettingError, SigningConfig, TaskOptions,
 };
 
 /// How an agent is offered to others. The default asks for no credentials and signs nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Who may call. Without any caller, everybody may, and all share the same tasks.
@@ -25,6 +27,25 @@ pub struct ServerConfig {
     pub provider: Option<ProviderConfig>,
     /// Where people read about the agent, as the card says.
     pub documentation_url: Option<Url>,
+    /// Days that a task is kept after its end, with its events. Tasks that wait stay.
+    pub retention_days: u16,
+    /// Whether callers that still speak A2A 0.3 are served too, at `/a2a/v0.3`.
+    pub v0_3: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            authentication: AuthenticationConfig::default(),
+            limits: LimitsConfig::default(),
+            push: PushOptions::default(),
+            signing: None,
+            provider: None,
+            documentation_url: None,
+            retention_days: 7,
+            v0_3: false,
+        }
+    }
 }
 
 /// The organisation behind an agent.
@@ -43,7 +64,11 @@ impl ServerConfig {
     /// The first setting that cannot be used, by its dotted name.
     pub fn check(&self) -> Result<(), SettingError> {
         self.authentication.check().map_err(|error| error.within("authentication"))?;
-        self.limits.check().map_err(|error| error.within("limits"))
+        self.limits.check().map_err(|error| error.within("limits"))?;
+        if self.retention_days == 0 {
+            return Err(SettingError::new("retention_days", "must be above 0"));
+        }
+        Ok(())
     }
 
     /// The options these settings make, with the files they name read.
@@ -55,6 +80,7 @@ impl ServerConfig {
         let authentication = Authentication::open(&self.authentication)
             .map_err(|error| error.within("authentication"))?;
         let signer = self.signing.as_ref().map(CardSigner::open).transpose();
+        let retention = Duration::from_secs(u64::from(self.retention_days) * 24 * 3600);
         let provider = self.provider.as_ref().map(|provider| AgentProvider {
             organization: provider.organization.clone(),
             url: provider.url.to_string(),
@@ -67,6 +93,8 @@ impl ServerConfig {
             signer: signer.map_err(|error| error.within("signing"))?,
             provider,
             documentation_url: self.documentation_url.clone(),
+            tasks: TaskOptions { retention, ..TaskOptions::default() },
+            v0_3: self.v0_3,
             ..ServerOptions::default()
         })
     }

@@ -149,6 +149,11 @@ impl Server {
         self.0.tasks.live_count()
     }
 
+    /// Other routes of the same program, for callers that may use the agent.
+    pub fn guard(&self, routes: Router) -> Router {
+        routes.layer(axum::middleware::from_fn_with_state(self.clone(), admission::guard))
+    }
+
     /// The card and both bindings.
     pub fn router(&self) -> Router {
         let mut routes = Router::new();

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use a2a_types::{A2aError, AgentCard, IDEMPOTENCY_HEADER, VERSION_HEADER};
 use axum::RequestExt;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::Response;
 
-use super::ServerOptions;
 use super::refusal::Refusal;
+use super::{Server, ServerOptions};
 use crate::a2a::Caller;
 use crate::a2a::auth::Gate;
 use crate::a2a::limits::Permit;
@@ -28,6 +29,17 @@ pub(super) struct Call {
     pub(super) idempotency_key: Option<String>,
     /// Counts the call against its caller's limits until it is answered.
     pub(super) permit: Arc<Permit>,
+}
+
+/// Middleware for routes that are none of the protocol's.
+pub(super) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
+    match server.0.admission.admit(&request) {
+        Ok(_call) => next.run(request).await,
+        Err(refusal) => {
+            let body = serde_json::json!({ "error": refusal.error.to_string() });
+            refusal.respond("application/json", body.to_string())
+        }
+    }
 }
 
 /// Who may call, and the extensions of the card.
