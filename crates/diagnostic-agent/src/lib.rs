@@ -47,6 +47,10 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     );
     let tasks = task_store(database.as_deref()).await?;
     let server = Server::new(&card, agent, tasks, &host, options);
+    let resumed = server.resume().await.context("resume unfinished tasks")?;
+    if resumed > 0 {
+        tracing::info!(tasks = resumed, "resumed");
+    }
     let address = service::serve(&process, &listen, "listen", server.router()).await?;
     Ok(Running { address })
 }
