@@ -52,8 +52,11 @@ impl PostgresTasks {
     pub async fn connect(url: &str, agent: &str) -> Result<Self, StoreError> {
         check("the name of the agent", agent)?;
         let options: PgConnectOptions = url.parse()?;
-        let options =
-            options.application_name(agent).options([("statement_timeout", STATEMENT_TIMEOUT_MS)]);
+        let options = options.application_name(agent).options([
+            ("statement_timeout", STATEMENT_TIMEOUT_MS),
+            // A plan that was made while the tables were empty would scan them ever after.
+            ("plan_cache_mode", "force_custom_plan"),
+        ]);
         let connect = async {
             let pool = PgPoolOptions::new()
                 .max_connections(CONNECTIONS)
