@@ -22,7 +22,7 @@ pub struct EventStream {
 #[derive(Debug)]
 enum Source {
     Events {
-        response: reqwest::Response,
+        response: Box<reqwest::Response>,
         parser: Parser,
         idle: Duration,
         alive_at: Instant,
@@ -40,7 +40,7 @@ impl EventStream {
         event_bytes: usize,
         idle: Duration,
     ) -> Self {
-        let parser = Parser::new(event_bytes);
+        let (response, parser) = (Box::new(response), Parser::new(event_bytes));
         let source = Source::Events { response, parser, idle, alive_at: Instant::now() };
         Self { endpoint, request_id, source, last_event_id: None }
     }
