@@ -319,4 +319,15 @@ mod tests {
         );
         assert_eq!(bytes(&json!({"a": 9_007_199_254_740_993_u64}), Form::Exact), None);
     }
+
+    /// The golden card of `a2a-types`, whose fields a test there holds to the official proto.
+    #[test]
+    fn every_field_of_the_specification_is_known() {
+        let golden =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../a2a-types/tests/golden/agent_card.json");
+        let mut card: Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+        assert!(card["securitySchemes"].as_object().is_some_and(|schemes| !schemes.is_empty()));
+        card.as_object_mut().unwrap().remove("signatures");
+        assert_eq!(covered(&card, Form::Known), covered(&card, Form::Exact));
+    }
 }
