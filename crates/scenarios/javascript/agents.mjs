@@ -63,6 +63,15 @@ export function dataOf(task, type) {
   return found.at(-1);
 }
 
+// The agent of conformance kits, which does what message ids say.
+export const SUT = {
+  name: 'tck-sut',
+  prefix: 'tck-stream-artifact-text-',
+  text: 'hello',
+  data: (incident) => [brief(incident)],
+  holds: (task) => assert.equal(task.artifacts[0].parts[0].text, 'Streamed text content'),
+};
+
 // Of each agent: a question in plain text, the data parts of an incident, and what the finished
 // task must hold of them.
 export const AGENTS = [

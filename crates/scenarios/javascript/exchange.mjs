@@ -30,9 +30,9 @@ export function clientOf(card, offered, fetchImpl) {
 export const text = (value) => ({ text: value });
 export const data = (value) => ({ data: value, mediaType: 'application/json' });
 
-function request(parts, { wait = true, contextId, taskId, push } = {}) {
+function request(parts, { wait = true, contextId, taskId, push, prefix = '' } = {}) {
   return SendMessageRequest.fromJSON({
-    message: { messageId: randomUUID(), role: 'ROLE_USER', parts, contextId, taskId },
+    message: { messageId: prefix + randomUUID(), role: 'ROLE_USER', parts, contextId, taskId },
     configuration: { returnImmediately: !wait, taskPushNotificationConfig: push },
   });
 }
@@ -85,9 +85,13 @@ export class Exchange {
     return this.agent.data(incident).map(data);
   }
 
+  send(parts, options) {
+    return send(this.client, parts, { prefix: this.agent.prefix, ...options });
+  }
+
   async blocking() {
     const incident = newIncident();
-    const task = await send(this.client, this.asked(incident));
+    const task = await this.send(this.asked(incident));
     assert(ENDED.includes(task.status.state), JSON.stringify(task));
     this.agent.holds(task, incident);
     console.log(`${this.name}: ${task.id} ${task.status.state}`);
@@ -100,14 +104,15 @@ export class Exchange {
 
   async immediate() {
     const incident = newIncident();
-    const task = await send(this.client, this.asked(incident), { wait: false });
+    const task = await this.send(this.asked(incident), { wait: false });
     this.agent.holds(await untilEnded(this.client, task), incident);
   }
 
   async stream() {
     const incident = newIncident();
     const events = [];
-    for await (const event of this.client.sendMessageStream(request(this.asked(incident)))) {
+    const asked = request(this.asked(incident), { prefix: this.agent.prefix });
+    for await (const event of this.client.sendMessageStream(asked)) {
       events.push(StreamResponse.toJSON(event));
     }
     const last = events.at(-1).statusUpdate;
@@ -123,7 +128,7 @@ export class Exchange {
   /** The next message in the same context is a task of its own beside the first. */
   async secondTurn(first) {
     const { contextId } = first;
-    const second = await send(this.client, [text(this.agent.text)], { contextId });
+    const second = await this.send([text(this.agent.text)], { contextId });
     assert.equal(second.contextId, contextId);
     assert.notEqual(second.id, first.id);
     if (this.isLegacy) return;
@@ -144,7 +149,7 @@ export class Exchange {
   async refusals({ id }) {
     const parts = [text(this.agent.text)];
     await refused(this.client.cancelTask({ tenant: '', id }), 'TASK_NOT_CANCELABLE');
-    await refused(send(this.client, parts, { taskId: id }), 'UNSUPPORTED_OPERATION');
+    await refused(this.send(parts, { taskId: id }), 'UNSUPPORTED_OPERATION');
     await refused(get(this.client, 'nobody-knows-this'), 'TASK_NOT_FOUND');
   }
 
@@ -154,7 +159,7 @@ export class Exchange {
     try {
       const authentication = { scheme: 'Bearer', credentials: CREDENTIALS };
       const push = { id: 'mine', url: receiver.url, token: TOKEN, authentication };
-      const task = await send(this.client, this.asked(newIncident()), { push });
+      const task = await this.send(this.asked(newIncident()), { push });
       const posted = await receiver.until(isEnd);
       for (const { headers } of posted) {
         assert.equal(headers.authorization, `Bearer ${CREDENTIALS}`);
@@ -168,7 +173,7 @@ export class Exchange {
 
   async pushConfigs({ id: taskId }) {
     const known = { tenant: '', taskId, id: randomUUID() };
-    const config = { ...known, url: 'http://127.0.0.1:9/nobody', token: '' };
+    const config = { ...known, url: 'http://127.0.0.1:65000/nobody', token: '' };
     const made = await this.client.createTaskPushNotificationConfig(config);
     assert.deepEqual([made.id, made.url], [config.id, config.url]);
     assert.equal((await this.client.getTaskPushNotificationConfig(known)).url, config.url);

@@ -86,6 +86,8 @@ class Agent:
     # The data parts of an incident, and what the finished task must hold of them.
     data: Callable[[str], list[dict]]
     holds: Callable[[Any, str], None]
+    # What its message ids begin with.
+    prefix: str = ""
 
     def text_parts(self):
         return [new_text_part(self.text)]
@@ -112,6 +114,18 @@ def holds_ticket(task, incident):
     assert data_of(task, "Ticket")["key"], task
 
 
+def holds_text(task, incident):
+    assert task.artifacts[0].parts[0].text == "Streamed text content", task
+
+
+# The agent of conformance kits, which does what message ids say.
+SUT = Agent(
+    "tck-sut",
+    "hello",
+    lambda incident: [brief(incident)],
+    holds_text,
+    prefix="tck-stream-artifact-text-",
+)
 AGENTS = (
     Agent("ingress", "list incidents", lambda incident: [brief(incident)], holds_incident),
     Agent(

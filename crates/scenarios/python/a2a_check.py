@@ -1,11 +1,12 @@
 """Speaks to agents with the official A2A SDK, as a stranger would.
 
     a2a_check.py exchange [--push] [--token-file FILE] INGRESS DIAGNOSTIC RESOLUTION TICKETING
+    a2a_check.py sut [--push] [--token-file FILE] SUT
     a2a_check.py cancel AGENT
     a2a_check.py approval DIAGNOSTIC RESOLUTION
 
 `exchange` reads the four cards and does with each agent, over each interface of its card, all that
-a client can do. `cancel` cancels a task that is still running; the caller sees to it that a
+a client can do; `sut` does it with the agent of conformance kits. `cancel` cancels a task that is still running; the caller sees to it that a
 diagnosis of db-server-01 takes its time. `approval` takes a diagnosis of db-server-01, which must
 be ill, to the resolution agent, is asked for its approval and declines. The agents' base URLs are
 arguments; a broken claim ends it.
@@ -20,7 +21,7 @@ from a2a.helpers import get_data_parts, get_message_text, new_data_part
 from a2a.types.a2a_pb2 import CancelTaskRequest, GetExtendedAgentCardRequest, GetTaskRequest, TaskState
 import httpx
 
-from a2a_agents import AGENTS, EXTENSION, brief, data_of, new_incident
+from a2a_agents import AGENTS, EXTENSION, SUT, brief, data_of, new_incident
 from a2a_exchange import RUNNING, Exchange, client_of, send
 
 BINDINGS = {("JSONRPC", "1.0"), ("HTTP+JSON", "1.0")}
@@ -31,15 +32,16 @@ async def read_card(http, url):
     offered = {(i.protocol_binding, i.protocol_version) for i in card.supported_interfaces}
     assert BINDINGS <= offered, f"{url} offers {offered}"
     assert all(i.url.startswith(url) for i in card.supported_interfaces), card
-    assert EXTENSION in [extension.uri for extension in card.capabilities.extensions], card
     assert card.skills and all(skill.id and skill.description for skill in card.skills), card
     print(f"{card.name}: {', '.join(skill.id for skill in card.skills)}")
     return card
 
 
-async def exchange(http, urls, has_push):
-    for agent, url in zip(AGENTS, urls, strict=True):
+async def exchange(http, agents, urls, has_push):
+    for agent, url in zip(agents, urls, strict=True):
         card = await read_card(http, url)
+        extensions = [extension.uri for extension in card.capabilities.extensions]
+        assert agent is SUT or EXTENSION in extensions, card
         assert card.capabilities.streaming, card
         assert card.capabilities.push_notifications or not has_push, card
         for interface in card.supported_interfaces:
@@ -47,7 +49,8 @@ async def exchange(http, urls, has_push):
             if card.capabilities.extended_agent_card:
                 client = client_of(http, card, interface)
                 extended = await client.get_extended_agent_card(GetExtendedAgentCardRequest())
-                assert extended.name == card.name and len(extended.skills) >= len(card.skills)
+                assert extended.name == card.name, extended
+                assert len(extended.capabilities.extensions) > len(card.capabilities.extensions)
 
 
 async def cancel(http, url):
@@ -68,7 +71,10 @@ async def approval(http, diagnostic, resolution):
     card = await read_card(http, diagnostic)
     client = client_of(http, card, card.supported_interfaces[0])
     asked = brief(new_incident(), "DatabaseConnectionTimeout", "db-server-01")
-    diagnosis = data_of(await send(client, [new_data_part(asked)]), "Diagnosis")
+    async with asyncio.timeout(60):
+        # An alert fires before all that shows its cause is there.
+        while not (diagnosis := await diagnosed(client, asked)).get("cause"):
+            await asyncio.sleep(0.5)
     card = await read_card(http, resolution)
     for interface in card.supported_interfaces:
         client = client_of(http, card, interface)
@@ -91,6 +97,10 @@ async def approval(http, diagnostic, resolution):
         assert gone.status.state == TaskState.TASK_STATE_CANCELED, gone
 
 
+async def diagnosed(client, asked):
+    return data_of(await send(client, [new_data_part(asked)]), "Diagnosis")
+
+
 async def asked_for_approval(client, asked, diagnosis):
     task = await send(client, [new_data_part(asked), new_data_part(diagnosis)])
     assert task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED, task
@@ -100,12 +110,10 @@ async def asked_for_approval(client, asked, diagnosis):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    whole = commands.add_parser("exchange")
-    whole.add_argument("--push", action="store_true", help="the agents send to 127.0.0.1")
-    commands.add_parser("cancel").add_argument("urls", nargs=1)
-    commands.add_parser("approval").add_argument("urls", nargs=2)
-    whole.add_argument("urls", nargs=4)
-    for command in commands.choices.values():
+    for name, count in (("exchange", 4), ("sut", 1), ("cancel", 1), ("approval", 2)):
+        command = commands.add_parser(name)
+        command.add_argument("urls", nargs=count)
+        command.add_argument("--push", action="store_true", help="they send to 127.0.0.1")
         command.add_argument("--token-file", type=Path)
     return parser.parse_args()
 
@@ -117,7 +125,9 @@ async def main():
     async with httpx.AsyncClient(timeout=60, headers=headers) as http:
         match args.command:
             case "exchange":
-                await exchange(http, args.urls, args.push)
+                await exchange(http, AGENTS, args.urls, args.push)
+            case "sut":
+                await exchange(http, [SUT], args.urls, args.push)
             case "cancel":
                 await cancel(http, *args.urls)
             case "approval":

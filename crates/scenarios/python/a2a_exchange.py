@@ -50,8 +50,9 @@ def client_of(http, card, interface, streaming=False):
     return ClientFactory(config).create(only)
 
 
-def request(parts, *, wait=True, context_id=None, task_id=None, push=None):
+def request(parts, *, wait=True, context_id=None, task_id=None, push=None, prefix=""):
     message = new_message(parts, role=Role.ROLE_USER, context_id=context_id, task_id=task_id)
+    message.message_id = prefix + message.message_id
     configuration = SendMessageConfiguration(return_immediately=not wait)
     if push is not None:
         configuration.task_push_notification_config.CopyFrom(push)
@@ -100,9 +101,12 @@ class Exchange:
             await self.push()
             await self.push_configs(task)
 
+    async def send(self, parts, **options):
+        return await send(self.client, parts, prefix=self.agent.prefix, **options)
+
     async def blocking(self):
         incident = new_incident()
-        task = await send(self.client, self.agent.data_parts(incident))
+        task = await self.send(self.agent.data_parts(incident))
         assert task.status.state in ENDED, task
         self.agent.holds(task, incident)
         state, text = TaskState.Name(task.status.state), get_message_text(task.status.message)
@@ -117,13 +121,13 @@ class Exchange:
 
     async def immediate(self):
         incident = new_incident()
-        task = await send(self.client, self.agent.data_parts(incident), wait=False)
+        task = await self.send(self.agent.data_parts(incident), wait=False)
         task = await until_ended(self.client, task)
         self.agent.holds(task, incident)
 
     async def stream(self):
         incident = new_incident()
-        asked = request(self.agent.data_parts(incident))
+        asked = request(self.agent.data_parts(incident), prefix=self.agent.prefix)
         events = [event async for event in self.streaming.send_message(asked)]
         kinds = [event.WhichOneof("payload") for event in events]
         assert kinds[0] == "task" and kinds[-1] == "status_update", kinds
@@ -137,7 +141,7 @@ class Exchange:
     async def second_turn(self, first):
         """The next message in the same context is a task of its own beside the first."""
         parts = self.agent.text_parts()
-        second = await send(self.client, parts, context_id=first.context_id)
+        second = await self.send(parts, context_id=first.context_id)
         assert second.context_id == first.context_id and second.id != first.id, second
         if self.is_legacy:
             return
@@ -160,7 +164,7 @@ class Exchange:
         async with refused(TaskNotCancelableError):
             await self.client.cancel_task(CancelTaskRequest(id=ended.id))
         async with refused(UnsupportedOperationError):
-            await send(self.client, self.agent.text_parts(), task_id=ended.id)
+            await self.send(self.agent.text_parts(), task_id=ended.id)
         async with refused(TaskNotFoundError):
             await self.client.get_task(GetTaskRequest(id="nobody-knows-this"))
 
@@ -175,7 +179,7 @@ class Exchange:
                 authentication=AuthenticationInfo(scheme="Bearer", credentials=CREDENTIALS),
             )
             parts = self.agent.data_parts(incident)
-            task = await send(self.client, parts, push=config)
+            task = await self.send(parts, push=config)
             posted = await asyncio.to_thread(receiver.until, is_end)
         for headers, _ in posted:
             assert headers["authorization"] == f"Bearer {CREDENTIALS}", headers
@@ -186,7 +190,7 @@ class Exchange:
 
     async def push_configs(self, task):
         config = TaskPushNotificationConfig(
-            task_id=task.id, id=uuid.uuid4().hex, url="http://127.0.0.1:9/nobody"
+            task_id=task.id, id=uuid.uuid4().hex, url="http://127.0.0.1:65000/nobody"
         )
         made = await self.client.create_task_push_notification_config(config)
         assert (made.id, made.url) == (config.id, config.url), made

@@ -6,4 +6,5 @@ mod missing;
 mod peer;
 mod strangers;
 mod streams;
+mod sut;
 mod undone;

@@ -9,7 +9,8 @@ use crate::strangers::{python, script};
 #[tokio::test]
 async fn an_agent_of_the_python_sdk_diagnoses_and_the_incident_closes_with_proof() {
     let Some(python) = python() else { return };
-    let stranger = [python, script("python/diagnostic_agent.py")].map(|path| path.display().to_string());
+    let stranger =
+        [python, script("python/diagnostic_agent.py")].map(|path| path.display().to_string());
     let setup = Setup {
         stand_ins: [(Program::DiagnosticAgent, stranger.to_vec())].into(),
         ..Setup::default()

@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::ensure;
 use scenarios::{Program, Setup, World, alert, secs};
+
+use crate::sut::Sut;
 
 const AGENTS: [Program; 4] =
     [Program::Ingress, Program::DiagnosticAgent, Program::ResolutionAgent, Program::TicketingAgent];
@@ -14,7 +17,7 @@ const INSPECTOR: &str = "@modelcontextprotocol/inspector@2.12.0";
 #[tokio::test]
 async fn official_a2a_sdk_for_python_does_all_it_can_with_every_agent() {
     let Some(python) = python() else { return };
-    does_all_it_can(|| {
+    does_all_it_can(&|| {
         let mut check = Command::new(&python);
         check.arg(script("python/a2a_check.py"));
         check
@@ -29,7 +32,7 @@ async fn official_a2a_sdk_for_javascript_does_all_it_can_with_every_agent() {
     for source in ["a2a_check.mjs", "agents.mjs", "exchange.mjs", "receiver.mjs"] {
         std::fs::copy(script("javascript").join(source), modules.join(source)).unwrap();
     }
-    does_all_it_can(|| {
+    does_all_it_can(&|| {
         let mut check = Command::new("node");
         check.arg(modules.join("a2a_check.mjs"));
         check
@@ -38,8 +41,9 @@ async fn official_a2a_sdk_for_javascript_does_all_it_can_with_every_agent() {
     .unwrap();
 }
 
-/// `client` makes the command of a client that knows `exchange`, `cancel` and `approval`.
-async fn does_all_it_can(client: impl Fn() -> Command) -> anyhow::Result<()> {
+/// `client` makes the command of a client that knows `sut`, `exchange`, `cancel` and `approval`.
+async fn does_all_it_can(client: &impl Fn() -> Command) -> anyhow::Result<()> {
+    speaks_to_the_shared_server(client).await?;
     let setup = Setup { with_approval: vec!["raise-connection-pool"], ..Setup::default() };
     let Some(mut world) = World::start(&setup).await? else { return Ok(()) };
     check(&mut world, client().arg("exchange"), &AGENTS);
@@ -52,6 +56,16 @@ async fn does_all_it_can(client: impl Fn() -> Command) -> anyhow::Result<()> {
     world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await?;
     let asked = [Program::DiagnosticAgent, Program::ResolutionAgent];
     check(&mut world, client().arg("approval"), &asked);
+    Ok(())
+}
+
+/// What the server of all agents offers where its settings say so: push notifications, version
+/// 0.3, callers with a token and their extended card.
+async fn speaks_to_the_shared_server(client: &impl Fn() -> Command) -> anyhow::Result<()> {
+    let sut = Sut::start().await?;
+    ended_well(client().args(["sut", "--push", &sut.base()]))?;
+    let (sut, token) = Sut::start_with_token().await?;
+    ended_well(client().args(["sut", "--push", &sut.base(), "--token-file"]).arg(token))?;
     Ok(())
 }
 
@@ -113,13 +127,18 @@ fn check(world: &mut World, client: &mut Command, programs: &[Program]) -> Strin
 
 /// Runs a client to its end and returns what it printed.
 fn run(world: &mut World, command: &mut Command) -> String {
-    let output = command.output().expect("the client can be started");
+    match ended_well(command) {
+        Ok(printed) => printed,
+        Err(error) => panic!("{error:#}\n{}", world.account()),
+    }
+}
+
+fn ended_well(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (printed, complaints) = (text(&output.stdout), text(&output.stderr));
-    if !output.status.success() {
-        panic!("{command:?}: {}\n{printed}{complaints}\n{}", output.status, world.account());
-    }
-    printed
+    ensure!(output.status.success(), "{command:?}: {}\n{printed}{complaints}", output.status);
+    Ok(printed)
 }
 
 pub(crate) fn script(name: &str) -> PathBuf {

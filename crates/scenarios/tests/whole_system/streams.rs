@@ -3,14 +3,13 @@
 
 mod receiver;
 mod subscriber;
-mod sut;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::sut::Sut;
 use receiver::Receiver;
 use subscriber::Subscriber;
-use sut::Sut;
 
 const TASKS: usize = 16;
 const PIECES: usize = 60;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::sut::{Sut, call};
+use crate::sut::{Sut, call};
 
 /// Before a broken stream is taken up again.
 const PAUSE: Duration = Duration::from_millis(20);
