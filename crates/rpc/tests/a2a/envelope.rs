@@ -192,3 +192,109 @@ async fn methods_of_the_protocol_that_the_card_does_not_offer_say_so() {
         assert_eq!(served.error(method, json!({})).await.0, -32601, "{method}");
     }
 }
+
+/// A message whose data has so many levels; the objects around it are three more.
+fn nested(levels: usize) -> Value {
+    let data = (0..levels).fold(json!("x"), |inner, _| json!([inner]));
+    let mut params = message("x");
+    params["message"]["parts"] = json!([{"data": data}]);
+    params
+}
+
+#[tokio::test]
+async fn what_a_store_could_not_read_again_is_refused_by_every_binding() {
+    let served = Served::configured(memory(), |_, options| options.v0_3 = true).await;
+    let sent = served.result("SendMessage", nested(61)).await;
+    assert!(sent["task"]["id"].is_string(), "{sent}");
+
+    let deep = nested(62);
+    let (code, why) = served.error("SendMessage", deep.clone()).await;
+    assert_eq!((code, why.contains("message: must not be nested")), (-32602, true), "{why}");
+
+    let rest = served.request(reqwest::Method::POST, "/a2a/v1/message:send").json(&deep);
+    let refused = rest.header("A2A-Version", "1.0").send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+
+    let mut old = deep;
+    old["message"]["kind"] = json!("message");
+    old["message"]["role"] = json!("user");
+    old["message"]["parts"][0]["kind"] = json!("data");
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": old});
+    let refused = served.request(reqwest::Method::POST, "/a2a/v0.3").json(&body);
+    assert_eq!(error_of(&answer(refused).await).0, -32602);
+}
+
+#[tokio::test]
+async fn names_that_no_database_takes_are_refused_by_their_field() {
+    let served = Served::configured(memory(), |card, _| {
+        card.capabilities.push_notifications = Some(true);
+    })
+    .await;
+    let sent = |field: &str, value: &str| {
+        let mut params = message("echo x");
+        match field.strip_prefix("message.") {
+            Some(field) => params["message"][field] = json!(value),
+            None => params[field] = json!(value),
+        }
+        ("SendMessage", field.to_owned(), params)
+    };
+    let asked = |method: &'static str, field: &str, value: &str| {
+        let mut params = json!({"id": "x", "taskId": "x", "url": "https://hooks.example/a"});
+        params[field] = json!(value);
+        (method, field.to_owned(), params)
+    };
+    for value in ["a\0b", &"x".repeat(513), &"ü".repeat(257)] {
+        for (method, field, params) in [
+            sent("tenant", value),
+            sent("message.contextId", value),
+            sent("message.taskId", value),
+            sent("message.messageId", value),
+            asked("GetTask", "id", value),
+            asked("GetTask", "tenant", value),
+            asked("CancelTask", "id", value),
+            asked("SubscribeToTask", "id", value),
+            asked("CreateTaskPushNotificationConfig", "taskId", value),
+            asked("GetTaskPushNotificationConfig", "taskId", value),
+            asked("ListTaskPushNotificationConfigs", "taskId", value),
+            asked("DeleteTaskPushNotificationConfig", "taskId", value),
+            ("ListTasks", "tenant".into(), json!({"tenant": value})),
+            ("ListTasks", "contextId".into(), json!({"contextId": value})),
+        ] {
+            let answer = served.call(method, params).await;
+            assert_eq!(error_of(&answer).0, -32602, "{method} {field}: {answer}");
+            let violation = &answer["error"]["data"][0]["fieldViolations"][0];
+            assert_eq!(violation["field"], field, "{method}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_cannot_be_used_is_no_missing_one() {
+    let served = Served::new().await;
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage",
+        "params": message("echo x")})
+    .to_string();
+    let long = "k".repeat(256);
+    for keys in [&[""][..], &["ü"], &[&long], &["a", "b"], &["a", "a"]] {
+        let mut request = served.post(body.clone());
+        for key in keys {
+            request = request.header("Idempotency-Key", *key);
+        }
+        let answer = answer(request).await;
+        assert_eq!(error_of(&answer).0, -32602, "{keys:?}");
+        let violation = &answer["error"]["data"][0]["fieldViolations"][0];
+        assert_eq!(violation["field"], "Idempotency-Key");
+    }
+    let id_of = async |key: &str, message_id: &str| {
+        let mut params = message("echo x");
+        params["message"]["messageId"] = json!(message_id);
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params});
+        let request = served.post(body.to_string()).header("Idempotency-Key", key);
+        answer(request).await["result"]["task"]["id"].as_str().unwrap().to_owned()
+    };
+    let first = id_of("a/b", "c").await;
+    assert_eq!(id_of("a/b", "c").await, first);
+    assert_ne!(id_of("a", "b/c").await, first, "another key, and another message");
+    let long_id = "i".repeat(255);
+    assert_eq!(id_of(&long[1..], &long_id).await, id_of(&long[1..], &long_id).await);
+}

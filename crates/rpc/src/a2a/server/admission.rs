@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::refusal::Refusal;
-use super::{Server, ServerOptions};
+use super::{Server, ServerOptions, check};
 use crate::a2a::Caller;
 use crate::a2a::auth::Gate;
 use crate::a2a::limits::Permit;
@@ -26,7 +26,7 @@ const EXTENSIONS_HEADER: &str = "a2a-extensions";
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) caller: Caller,
-    pub(super) idempotency_key: Option<String>,
+    pub(super) idempotency_key: Result<Option<String>, A2aError>,
     /// Counts the call against its caller's limits until it is answered.
     pub(super) permit: Arc<Permit>,
 }
@@ -69,8 +69,8 @@ impl Admission {
     pub(super) fn admit(&self, request: &Request) -> Result<Call, Refusal> {
         let peer: Option<&ConnectInfo<SocketAddr>> = request.extensions().get();
         let (caller, permit) = self.gate.admit(request.headers(), peer.map(|peer| peer.0.ip()))?;
-        let key = text_of(request.headers(), IDEMPOTENCY_HEADER);
-        Ok(Call { caller, idempotency_key: key.map(str::to_owned), permit: Arc::new(permit) })
+        let idempotency_key = idempotency_key(request.headers());
+        Ok(Call { caller, idempotency_key, permit: Arc::new(permit) })
     }
 
     /// Checks the version, and the extensions that the agent insists on.
@@ -97,6 +97,21 @@ impl Activated {
             answer.headers_mut().insert(HeaderName::from_static(EXTENSIONS_HEADER), value);
         }
         answer
+    }
+}
+
+/// The key of a request. One that cannot be used is an error for requests that make something: left
+/// out in silence, their repetitions would make it again.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, A2aError> {
+    let refuse = |why: &str| Err(A2aError::invalid_field(IDEMPOTENCY_HEADER, why));
+    let mut values = headers.get_all(IDEMPOTENCY_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return refuse("must be given once");
+    }
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= check::LONGEST_KEY => Ok(Some(key.to_owned())),
+        _ => refuse("must be 1 to 255 characters of printable ASCII"),
     }
 }
 

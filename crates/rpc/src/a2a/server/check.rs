@@ -5,6 +5,13 @@ use a2a_types::{
     SendMessageRequest, Task,
 };
 
+/// Longest tenant, context id or task id.
+pub(super) const LONGEST_NAME: usize = 512;
+/// Longest message id: with the idempotency key it is one text that is searched for.
+const LONGEST_MESSAGE_ID: usize = 255;
+/// Longest idempotency key.
+pub(super) const LONGEST_KEY: usize = 255;
+
 /// Content types as the card names them.
 #[derive(Debug)]
 pub(super) struct Modes {
@@ -43,9 +50,10 @@ pub(super) fn send(
 }
 
 fn message(message: &Message, modes: &Modes, most_parts: usize) -> Result<(), A2aError> {
-    if message.message_id.is_empty() {
-        return Err(A2aError::invalid_field("message.messageId", "must not be empty"));
-    }
+    id(&message.message_id, "message.messageId")?;
+    name(&message.message_id, "message.messageId", LONGEST_MESSAGE_ID)?;
+    name(&message.context_id, "message.contextId", LONGEST_NAME)?;
+    name(&message.task_id, "message.taskId", LONGEST_NAME)?;
     if !matches!(message.role, Role::User | Role::Agent) {
         return Err(A2aError::invalid_field("message.role", "must be ROLE_USER or ROLE_AGENT"));
     }
@@ -91,11 +99,24 @@ pub(super) fn history_length(length: Option<i32>, field: &str) -> Result<(), A2a
     }
 }
 
-pub(super) fn not_empty(value: &str, field: &str) -> Result<(), A2aError> {
+/// An id that a request cannot do without.
+pub(super) fn id(value: &str, field: &str) -> Result<(), A2aError> {
     match value.is_empty() {
         true => Err(A2aError::invalid_field(field, "must not be empty")),
-        false => Ok(()),
+        false => name(value, field, LONGEST_NAME),
     }
+}
+
+/// A text that is searched for: databases take no NUL character in one, and index no long ones.
+pub(super) fn name(value: &str, field: &str, longest: usize) -> Result<(), A2aError> {
+    if value.contains('\0') {
+        return Err(A2aError::invalid_field(field, "must not hold a NUL character"));
+    }
+    if value.len() > longest {
+        let why = format!("must not be longer than {longest} bytes");
+        return Err(A2aError::invalid_field(field, why));
+    }
+    Ok(())
 }
 
 /// The task with at most the newest `length` messages.

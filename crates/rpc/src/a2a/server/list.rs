@@ -18,6 +18,7 @@ const LARGEST_PAGE: i32 = 100;
 pub(super) fn query(request: ListTasksRequest, owner: TaskOwner) -> Result<TaskQuery, A2aError> {
     let limit = page_size(request.page_size)?;
     check::history_length(request.history_length, "historyLength")?;
+    check::name(&request.context_id, "contextId", check::LONGEST_NAME)?;
     let state = match request.status {
         None | Some(TaskState::Unspecified) => None,
         Some(TaskState::Other(name)) => {
@@ -64,7 +65,7 @@ fn cursor(token: &str) -> Result<Option<TaskCursor>, A2aError> {
     }
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-        let (updated_at, id) = text.split_once(' ')?;
+        let (updated_at, id) = text.split_once(' ').filter(|(_, id)| !id.contains('\0'))?;
         Some(TaskCursor { updated_at: updated_at.parse().ok()?, id: id.to_owned() })
     };
     read().map(Some).ok_or_else(bad_token)
@@ -116,8 +117,14 @@ mod tests {
             assert_eq!(cursor(&token(&place)).unwrap(), Some(place));
         }
         assert_eq!(cursor("").unwrap(), None);
-        for bad in ["x", "????", "bm90aGluZw", "MjAyNiBhYmM", &URL_SAFE_NO_PAD.encode([0xff, 0xfe])]
-        {
+        for bad in [
+            "x",
+            "????",
+            "bm90aGluZw",
+            "MjAyNiBhYmM",
+            &URL_SAFE_NO_PAD.encode([0xff, 0xfe]),
+            &URL_SAFE_NO_PAD.encode("2026-01-01T00:00:00Z a\0"),
+        ] {
             assert!(cursor(bad).is_err(), "{bad}");
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use a2a_types::{
     A2aError, AgentCard, CancelTaskRequest, GetExtendedAgentCardRequest, GetTaskRequest,
     ListTasksRequest, ListTasksResponse, SendMessageConfiguration, SendMessageRequest,
-    SendMessageResponse, SubscribeToTaskRequest, Task,
+    SendMessageResponse, SubscribeToTaskRequest, Task, TaskOwner,
 };
 use tokio::sync::Semaphore;
 
@@ -95,9 +95,9 @@ impl Operations {
         call: Call,
         request: GetTaskRequest,
     ) -> Result<Task, A2aError> {
-        check::not_empty(&request.id, "id")?;
+        check::id(&request.id, "id")?;
         check::history_length(request.history_length, "historyLength")?;
-        let owner = call.caller.owner(&request.tenant);
+        let owner = owner(&call, &request.tenant)?;
         let task = self.0.tasks.get(&owner, &request.id).await?;
         Ok(check::with_history(task, request.history_length))
     }
@@ -107,7 +107,7 @@ impl Operations {
         call: Call,
         request: ListTasksRequest,
     ) -> Result<ListTasksResponse, A2aError> {
-        let (owner, history) = (call.caller.owner(&request.tenant), request.history_length);
+        let (owner, history) = (owner(&call, &request.tenant)?, request.history_length);
         let query = list::query(request, owner)?;
         let limit = query.limit;
         Ok(list::response(self.0.tasks.list(query).await?, limit, history))
@@ -118,8 +118,8 @@ impl Operations {
         call: Call,
         request: CancelTaskRequest,
     ) -> Result<Task, A2aError> {
-        check::not_empty(&request.id, "id")?;
-        self.0.tasks.cancel(&call.caller.owner(&request.tenant), &request.id).await
+        check::id(&request.id, "id")?;
+        self.0.tasks.cancel(&owner(&call, &request.tenant)?, &request.id).await
     }
 
     /// The task as it is, then its events; with `after`, those that came after that one.
@@ -130,8 +130,8 @@ impl Operations {
         after: Option<u64>,
     ) -> Result<Events, A2aError> {
         let place = self.open_stream(&call)?;
-        check::not_empty(&request.id, "id")?;
-        let owner = call.caller.owner(&request.tenant);
+        check::id(&request.id, "id")?;
+        let owner = owner(&call, &request.tenant)?;
         let subscription = self.0.tasks.subscribe(&owner, &request.id, after).await?;
         Ok(Events::of_task(subscription, None, place))
     }
@@ -168,11 +168,12 @@ impl Operations {
         if let Some(config) = &push {
             self.check_push_config(config, PUSH_FIELD).await?;
         }
-        // A message id alone is no key: conformance suites and careless callers reuse it.
-        let key = call.idempotency_key.as_ref();
+        // A message id alone is no key: conformance suites and careless callers reuse it. No key
+        // holds the line feed, so two pairs are never one text.
+        let key = call.idempotency_key.clone()?;
         let take = TakeMessage {
-            owner: call.caller.owner(&request.tenant),
-            idempotency_key: key.map(|key| format!("{key}/{}", request.message.message_id)),
+            owner: owner(&call, &request.tenant)?,
+            idempotency_key: key.map(|key| format!("{key}\n{}", request.message.message_id)),
             message: request.message,
             push,
         };
@@ -191,6 +192,12 @@ impl Operations {
         let exceeded = |error: Exceeded| A2aError::ResourceExhausted(error.to_string());
         Ok(Place { _of_all: of_all, _of_caller: of_caller.map_err(exceeded)? })
     }
+}
+
+/// The owner of the tasks of a request.
+fn owner(call: &Call, tenant: &str) -> Result<TaskOwner, A2aError> {
+    check::name(tenant, "tenant", check::LONGEST_NAME)?;
+    Ok(call.caller.owner(tenant))
 }
 
 /// Where a push configuration stands in a message's request.

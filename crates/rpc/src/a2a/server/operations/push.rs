@@ -6,7 +6,7 @@ use a2a_types::{
     TaskPushNotificationConfig,
 };
 
-use super::Operations;
+use super::{Operations, owner};
 use crate::a2a::server::admission::Call;
 use crate::a2a::server::{check, list};
 
@@ -16,9 +16,9 @@ impl Operations {
         call: Call,
         config: TaskPushNotificationConfig,
     ) -> Result<TaskPushNotificationConfig, A2aError> {
-        check::not_empty(&config.task_id, "taskId")?;
+        check::id(&config.task_id, "taskId")?;
         self.check_push_config(&config, "").await?;
-        let owner = call.caller.owner(&config.tenant);
+        let owner = owner(&call, &config.tenant)?;
         self.0.tasks.put_push(&owner, config).await
     }
 
@@ -28,9 +28,9 @@ impl Operations {
         request: GetTaskPushNotificationConfigRequest,
     ) -> Result<TaskPushNotificationConfig, A2aError> {
         self.check_push()?;
-        check::not_empty(&request.task_id, "taskId")?;
-        check::not_empty(&request.id, "id")?;
-        let owner = call.caller.owner(&request.tenant);
+        check::id(&request.task_id, "taskId")?;
+        check::id(&request.id, "id")?;
+        let owner = owner(&call, &request.tenant)?;
         let configs = self.0.tasks.pushes(&owner, &request.task_id).await?;
         let found = configs.into_iter().find(|config| config.id == request.id);
         found.ok_or_else(|| {
@@ -47,9 +47,9 @@ impl Operations {
         request: ListTaskPushNotificationConfigsRequest,
     ) -> Result<ListTaskPushNotificationConfigsResponse, A2aError> {
         self.check_push()?;
-        check::not_empty(&request.task_id, "taskId")?;
+        check::id(&request.task_id, "taskId")?;
         let (limit, after) = list::push_page(&request)?;
-        let owner = call.caller.owner(&request.tenant);
+        let owner = owner(&call, &request.tenant)?;
         let mut configs = self.0.tasks.pushes(&owner, &request.task_id).await?;
         configs.retain(|config| after.as_ref().is_none_or(|after| config.id > *after));
         Ok(list::push_response(configs, limit))
@@ -62,9 +62,9 @@ impl Operations {
         request: DeleteTaskPushNotificationConfigRequest,
     ) -> Result<serde_json::Map<String, serde_json::Value>, A2aError> {
         self.check_push()?;
-        check::not_empty(&request.task_id, "taskId")?;
-        check::not_empty(&request.id, "id")?;
-        let owner = call.caller.owner(&request.tenant);
+        check::id(&request.task_id, "taskId")?;
+        check::id(&request.id, "id")?;
+        let owner = owner(&call, &request.tenant)?;
         self.0.tasks.delete_push(&owner, &request.task_id, &request.id).await?;
         Ok(serde_json::Map::new())
     }
