@@ -1,12 +1,13 @@
 // Speaks to agents with the official A2A SDK for JavaScript, as a stranger would.
 //
-//     a2a_check.mjs exchange [--push] [--token-file FILE] INGRESS DIAGNOSTIC RESOLUTION TICKETING
-//     a2a_check.mjs sut [--push] [--token-file FILE] SUT
-//     a2a_check.mjs cancel AGENT
-//     a2a_check.mjs approval DIAGNOSTIC RESOLUTION
+//     a2a_check.mjs exchange [OPTIONS] INGRESS DIAGNOSTIC RESOLUTION TICKETING
+//     a2a_check.mjs sut [OPTIONS] SUT
+//     a2a_check.mjs cancel [OPTIONS] AGENT
+//     a2a_check.mjs approval [OPTIONS] DIAGNOSTIC RESOLUTION
 //
-// The same claims as a2a_check.py makes with the SDK for Python; a broken claim ends it. Run from a
-// directory whose node_modules hold what package.json names.
+// Options: --push (they send to 127.0.0.1), --v0.3 (they speak it), --token-file FILE. The same
+// claims as a2a_check.py makes with the SDK for Python; a broken claim ends it. Run from a directory
+// whose node_modules hold what package.json names.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -20,9 +21,14 @@ import { AGENTS, EXTENSION, SUT, brief, dataOf, newIncident } from './agents.mjs
 import { Exchange, clientOf, data, get, send } from './exchange.mjs';
 
 const BINDINGS = ['JSONRPC 1.0', 'HTTP+JSON 1.0'];
+const LEGACY = ['JSONRPC 0.3'];
 
 const { values, positionals } = parseArgs({
-  options: { push: { type: 'boolean', default: false }, 'token-file': { type: 'string' } },
+  options: {
+    push: { type: 'boolean', default: false },
+    'v0.3': { type: 'boolean', default: false },
+    'token-file': { type: 'string' },
+  },
   allowPositionals: true,
 });
 const tokenFile = values['token-file'];
@@ -37,8 +43,6 @@ function fetchImpl(url, init = {}) {
 
 async function readCard(url) {
   const card = await new DefaultAgentCardResolver({ fetchImpl }).resolve(url);
-  const offered = card.supportedInterfaces.map((i) => `${i.protocolBinding} ${i.protocolVersion}`);
-  for (const binding of BINDINGS) assert(offered.includes(binding), `${url} offers ${offered}`);
   assert(card.supportedInterfaces.every((offered) => offered.url.startsWith(url)));
   assert(card.skills.length && card.skills.every((skill) => skill.id && skill.description));
   console.log(`${card.name}: ${card.skills.map((skill) => skill.id).join(', ')}`);
@@ -49,6 +53,8 @@ async function exchange(agents, urls) {
   assert.equal(urls.length, agents.length);
   for (const [index, agent] of agents.entries()) {
     const card = await readCard(urls[index]);
+    const named = card.supportedInterfaces.map((i) => `${i.protocolBinding} ${i.protocolVersion}`);
+    assert.deepEqual(new Set(named), new Set(values['v0.3'] ? [...BINDINGS, ...LEGACY] : BINDINGS));
     const extensions = card.capabilities.extensions ?? [];
     assert(agent === SUT || extensions.some(({ uri }) => uri === EXTENSION));
     assert(card.capabilities.streaming);

@@ -1,9 +1,9 @@
 """Speaks to agents with the official A2A SDK, as a stranger would.
 
-    a2a_check.py exchange [--push] [--token-file FILE] INGRESS DIAGNOSTIC RESOLUTION TICKETING
-    a2a_check.py sut [--push] [--token-file FILE] SUT
-    a2a_check.py cancel AGENT
-    a2a_check.py approval DIAGNOSTIC RESOLUTION
+    a2a_check.py exchange [OPTIONS] INGRESS DIAGNOSTIC RESOLUTION TICKETING
+    a2a_check.py sut [OPTIONS] SUT
+    a2a_check.py cancel [OPTIONS] AGENT
+    a2a_check.py approval [OPTIONS] DIAGNOSTIC RESOLUTION
 
 `exchange` reads the four cards and does with each agent, over each interface of its card, all that
 a client can do; `sut` does it with the agent of conformance kits. `cancel` cancels a task that is still running; the caller sees to it that a
@@ -25,21 +25,23 @@ from a2a_agents import AGENTS, EXTENSION, SUT, brief, data_of, new_incident
 from a2a_exchange import RUNNING, Exchange, client_of, send
 
 BINDINGS = {("JSONRPC", "1.0"), ("HTTP+JSON", "1.0")}
+LEGACY = {("JSONRPC", "0.3")}
 
 
 async def read_card(http, url):
     card = await A2ACardResolver(http, url).get_agent_card()
-    offered = {(i.protocol_binding, i.protocol_version) for i in card.supported_interfaces}
-    assert BINDINGS <= offered, f"{url} offers {offered}"
     assert all(i.url.startswith(url) for i in card.supported_interfaces), card
     assert card.skills and all(skill.id and skill.description for skill in card.skills), card
     print(f"{card.name}: {', '.join(skill.id for skill in card.skills)}")
     return card
 
 
-async def exchange(http, agents, urls, has_push):
-    for agent, url in zip(agents, urls, strict=True):
+async def exchange(http, agents, args):
+    has_push, has_legacy = args.push, args.has_legacy
+    for agent, url in zip(agents, args.urls, strict=True):
         card = await read_card(http, url)
+        offered = {(i.protocol_binding, i.protocol_version) for i in card.supported_interfaces}
+        assert offered == (BINDINGS | LEGACY if has_legacy else BINDINGS), offered
         extensions = [extension.uri for extension in card.capabilities.extensions]
         assert agent is SUT or EXTENSION in extensions, card
         assert card.capabilities.streaming, card
@@ -114,7 +116,8 @@ def arguments():
         command = commands.add_parser(name)
         command.add_argument("urls", nargs=count)
         command.add_argument("--push", action="store_true", help="they send to 127.0.0.1")
-        command.add_argument("--token-file", type=Path)
+        command.add_argument("--v0.3", action="store_true", dest="has_legacy", help="they speak it")
+        command.add_argument("--token-file", type=Path, help="holds what they ask for")
     return parser.parse_args()
 
 
@@ -125,9 +128,9 @@ async def main():
     async with httpx.AsyncClient(timeout=60, headers=headers) as http:
         match args.command:
             case "exchange":
-                await exchange(http, AGENTS, args.urls, args.push)
+                await exchange(http, AGENTS, args)
             case "sut":
-                await exchange(http, [SUT], args.urls, args.push)
+                await exchange(http, [SUT], args)
             case "cancel":
                 await cancel(http, *args.urls)
             case "approval":

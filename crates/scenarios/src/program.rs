@@ -3,14 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use serde_json::json;
 
 use crate::binaries::Tools;
 use crate::monitoring;
 use crate::ports::Ports;
+
+/// The caller that other agents know.
+const INGRESS: &str = "ingress";
+/// Where ingress is told of the tokens that other agents take from it.
+const AGENT_TOKENS: [&str; 3] =
+    ["DIAGNOSTIC_AGENT_TOKEN_FILE", "RESOLUTION_AGENT_TOKEN_FILE", "TICKETING_AGENT_TOKEN_FILE"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
@@ -52,6 +60,10 @@ impl Program {
         Self::Ingress,
     ];
 
+    /// Those that speak A2A.
+    pub const AGENTS: [Self; 4] =
+        [Self::Ingress, Self::DiagnosticAgent, Self::ResolutionAgent, Self::TicketingAgent];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::FaultSimulator => "fault-simulator",
@@ -90,6 +102,7 @@ pub(crate) struct Site {
     pub(crate) ingress_settings: String,
     /// Runbooks whose mode is `approve`.
     pub(crate) with_approval: Vec<&'static str>,
+    pub(crate) for_strangers: bool,
     /// Commands of strangers that take the place of programs.
     pub(crate) stand_ins: BTreeMap<Program, Vec<String>>,
 }
@@ -153,26 +166,50 @@ impl Site {
 
     fn our_command(&self, program: Program) -> anyhow::Result<Command> {
         let mut command = Command::new(self.tools.ours(program));
-        let written = self.directory(program).join("config.yaml");
-        let config = match program {
-            Program::FaultSimulator => {
-                fs::write(&written, self.simulator_config())?;
-                Some(written)
-            }
-            Program::Ingress => {
-                fs::write(&written, &self.ingress_settings)?;
-                Some(written)
-            }
-            Program::ResolutionAgent => {
-                fs::write(self.policy(), self.policy_text()?)?;
-                Some(self.deployed("resolution-agent.yaml"))
-            }
-            _ => Some(self.deployed(&format!("{}.yaml", program.name()))),
-        };
-        if let Some(config) = config.filter(|path| path.is_file()) {
-            command.arg("--config").arg(config);
+        if program == Program::ResolutionAgent {
+            fs::write(self.policy(), self.policy_text()?)?;
         }
+        let text = match program {
+            Program::FaultSimulator => self.simulator_config(),
+            Program::Ingress => self.ingress_settings.clone(),
+            _ => {
+                let shipped = self.deployed(&format!("{}.yaml", program.name()));
+                // The tools have none.
+                fs::read_to_string(shipped).unwrap_or_default()
+            }
+        };
+        let written = self.directory(program).join("config.yaml");
+        fs::write(&written, text + &self.offer(program)?)?;
+        command.arg("--config").arg(written);
         Ok(command)
+    }
+
+    /// How an agent is offered to others.
+    fn offer(&self, program: Program) -> anyhow::Result<String> {
+        if !self.for_strangers || !Program::AGENTS.contains(&program) {
+            return Ok(String::new());
+        }
+        let mut callers = Vec::new();
+        for name in [INGRESS, "stranger"] {
+            let file = self.token(name);
+            // An agent that runs already reads it again when it changes.
+            if !file.is_file() {
+                fs::write(&file, format!("only-{name}-knows-0123456789abcdef"))?;
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            }
+            callers.push(json!({"name": name, "files": [file]}));
+        }
+        let offer = json!({
+            "authentication": {"bearer": callers},
+            "push": {"allow_http": true, "allow_addresses": ["127.0.0.0/8"]},
+            "v0_3": true,
+        });
+        Ok(format!("\na2a: {offer}\n"))
+    }
+
+    /// The file of a caller's token.
+    pub(crate) fn token(&self, caller: &str) -> PathBuf {
+        self.scratch.join(format!("{caller}.token"))
     }
 
     fn simulator_config(&self) -> String {
@@ -244,6 +281,10 @@ impl Site {
                 ("ALERTMANAGER_URL", self.url(Program::Alertmanager)),
             ],
         };
+        if program == Program::Ingress && self.for_strangers {
+            let token = text(&self.token(INGRESS));
+            pairs.extend(AGENT_TOKENS.map(|name| (name, token.clone())));
+        }
         pairs.push(("FIREBREAK_LISTEN", self.ports.of(program)));
         pairs.push(("FIREBREAK_DATABASE", text(&self.database(program))));
         pairs

@@ -33,6 +33,8 @@ pub struct Setup {
     pub ingress_settings: String,
     /// Runbooks that wait for a person, whatever the shipped policy says.
     pub with_approval: Vec<&'static str>,
+    /// The agents ask for a token, speak version 0.3 of A2A too and push to this machine.
+    pub for_strangers: bool,
     /// Commands of strangers that take the place of programs. They find their address in
     /// `FIREBREAK_LISTEN`, Prometheus in `PROMETHEUS_URL`, and answer `/readyz`.
     pub stand_ins: BTreeMap<Program, Vec<String>>,
@@ -73,6 +75,7 @@ impl World {
             tools,
             ingress_settings: setup.ingress_settings.clone(),
             with_approval: setup.with_approval.clone(),
+            for_strangers: setup.for_strangers,
             stand_ins: setup.stand_ins.clone(),
         };
         let mut world = Self {
@@ -291,6 +294,11 @@ impl World {
     /// Where a program answers.
     pub fn url(&self, program: Program) -> String {
         self.site.url(program)
+    }
+
+    /// The file of the token that agents take from a stranger, where they ask for one.
+    pub fn stranger_token(&self) -> PathBuf {
+        self.site.token("stranger")
     }
 
     /// The database of a program; it must be stopped before anyone else opens it.

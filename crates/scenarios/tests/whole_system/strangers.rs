@@ -9,8 +9,6 @@ use scenarios::{Program, Setup, World, alert, secs};
 
 use crate::sut::Sut;
 
-const AGENTS: [Program; 4] =
-    [Program::Ingress, Program::DiagnosticAgent, Program::ResolutionAgent, Program::TicketingAgent];
 const MCP: [Program; 3] = [Program::LogAnalyzer, Program::SystemMonitor, Program::DeploymentSystem];
 const INSPECTOR: &str = "@modelcontextprotocol/inspector@2.12.0";
 
@@ -44,28 +42,38 @@ async fn official_a2a_sdk_for_javascript_does_all_it_can_with_every_agent() {
 /// `client` makes the command of a client that knows `sut`, `exchange`, `cancel` and `approval`.
 async fn does_all_it_can(client: &impl Fn() -> Command) -> anyhow::Result<()> {
     speaks_to_the_shared_server(client).await?;
-    let setup = Setup { with_approval: vec!["raise-connection-pool"], ..Setup::default() };
+    let setup = Setup {
+        with_approval: vec!["raise-connection-pool"],
+        for_strangers: true,
+        ..Setup::default()
+    };
     let Some(mut world) = World::start(&setup).await? else { return Ok(()) };
-    check(&mut world, client().arg("exchange"), &AGENTS);
+    let token = world.stranger_token();
+    let asks = |command: &str| {
+        let mut client = client();
+        client.args([command, "--push", "--v0.3", "--token-file"]).arg(&token);
+        client
+    };
+    check(&mut world, &mut asks("exchange"), &Program::AGENTS);
     // A frozen tool keeps the diagnosis waiting for its evidence.
     world.pause(Program::SystemMonitor)?;
-    check(&mut world, client().arg("cancel"), &[Program::DiagnosticAgent]);
+    check(&mut world, &mut asks("cancel"), &[Program::DiagnosticAgent]);
     world.resume(Program::SystemMonitor)?;
     // Only what is ill gets a plan, and a plan the question.
     world.trigger("database_timeout", secs(600)).await?;
     world.wait_for(&alert("DatabaseConnectionTimeout").is_firing()).await?;
     let asked = [Program::DiagnosticAgent, Program::ResolutionAgent];
-    check(&mut world, client().arg("approval"), &asked);
+    check(&mut world, &mut asks("approval"), &asked);
     Ok(())
 }
 
-/// What the server of all agents offers where its settings say so: push notifications, version
-/// 0.3, callers with a token and their extended card.
+/// The server of all agents as it is without settings, and with all of them, where every message
+/// streams an artifact.
 async fn speaks_to_the_shared_server(client: &impl Fn() -> Command) -> anyhow::Result<()> {
     let sut = Sut::start().await?;
     ended_well(client().args(["sut", "--push", &sut.base()]))?;
     let (sut, token) = Sut::start_with_token().await?;
-    ended_well(client().args(["sut", "--push", &sut.base(), "--token-file"]).arg(token))?;
+    ended_well(client().args(["sut", "--push", "--v0.3", &sut.base(), "--token-file"]).arg(token))?;
     Ok(())
 }
 
@@ -74,7 +82,7 @@ async fn a2aops_finds_cards_authentication_and_lives_of_tasks_clean() {
     let Some(python) = python() else { return };
     let Some(mut world) = World::start(&Setup::default()).await.unwrap() else { return };
     let mut ops = Command::new(&python);
-    check(&mut world, ops.arg(script("python/a2aops_check.py")), &AGENTS);
+    check(&mut world, ops.arg(script("python/a2aops_check.py")), &Program::AGENTS);
 }
 
 #[tokio::test]
