@@ -27,6 +27,13 @@ pub enum PartContent {
     Data(Value),
 }
 
+impl PartContent {
+    /// Bytes in base64 of either alphabet, padded or not. None where the text is no base64.
+    pub fn raw(base64: String) -> Option<Self> {
+        proto::normalised(base64).map(Self::Raw)
+    }
+}
+
 impl Part {
     /// The names of the fields in JSON.
     pub const FIELDS: &'static [&'static str] = PartFields::FIELDS;

@@ -22,7 +22,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-pub(crate) use base64::Base64;
+pub(crate) use base64::{Base64, normalised};
 pub(crate) use enumeration::enumeration;
 pub(crate) use message::message;
 pub(crate) use one_of::one_of;

@@ -15,8 +15,8 @@ impl Field for Base64 {
             return Ok(None);
         };
         match normalised(text) {
-            Ok(text) => Ok(Some(Self(text))),
-            Err(()) => Err(D::Error::invalid_value(Unexpected::Other("other text"), &"base64")),
+            Some(text) => Ok(Some(Self(text))),
+            None => Err(D::Error::invalid_value(Unexpected::Other("other text"), &"base64")),
         }
     }
 
@@ -26,14 +26,14 @@ impl Field for Base64 {
 }
 
 /// The text in the standard alphabet with its padding, if it is base64.
-fn normalised(mut text: String) -> Result<String, ()> {
+pub(crate) fn normalised(mut text: String) -> Option<String> {
     let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
     let length = text.len() - padding;
     let is_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
     let is_whole =
         length % 4 != 1 && (padding == 0 || (padding < 3 && text.len().is_multiple_of(4)));
     if !is_whole || !text.bytes().take(length).all(is_alphabet) {
-        return Err(());
+        return None;
     }
     if text.contains(['-', '_']) {
         text = text.replace('-', "+").replace('_', "/");
@@ -41,5 +41,5 @@ fn normalised(mut text: String) -> Result<String, ()> {
     while !text.len().is_multiple_of(4) {
         text.push('=');
     }
-    Ok(text)
+    Some(text)
 }

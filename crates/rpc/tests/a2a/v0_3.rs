@@ -147,10 +147,12 @@ async fn errors_are_those_that_0_3_knows() {
     wrong["message"]["role"] = json!("ROLE_USER");
     let (number, text) = code("message/send", wrong).await;
     assert!(number == -32602 && text.contains("message.role"), "{number} {text}");
-    let mut wrong = message("x");
-    wrong["message"]["parts"] = json!([{"kind": "file", "file": {"name": "a"}}]);
-    let (number, text) = code("message/send", wrong).await;
-    assert!(number == -32602 && text.contains("bytes") && text.contains("parts[0]"), "{text}");
+    for file in [json!({"name": "a"}), json!({"bytes": "no base64!"})] {
+        let mut wrong = message("x");
+        wrong["message"]["parts"] = json!([{"kind": "file", "file": file}]);
+        let (number, text) = code("message/send", wrong).await;
+        assert!(number == -32602 && text.contains("bytes") && text.contains("parts[0]"), "{text}");
+    }
 
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"id": "x"}});
     let request = reqwest::Client::new().post(served.url("/a2a/v0.3/")).timeout(PATIENCE);

@@ -6,7 +6,8 @@ use a2a_types::{
     SendMessageConfiguration, SendMessageRequest, SubscribeToTaskRequest,
     TaskPushNotificationConfig,
 };
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// Parameters of `message/send` and `message/stream`.
@@ -65,11 +66,12 @@ enum PartParams {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a file needs either `bytes` or `uri`")]
+#[serde(untagged, expecting = "a file needs either `bytes` in base64 or `uri`")]
 enum FileParams {
     #[serde(rename_all = "camelCase")]
     Bytes {
-        bytes: String,
+        #[serde(deserialize_with = "raw")]
+        bytes: PartContent,
         #[serde(default)]
         name: Option<String>,
         #[serde(default)]
@@ -184,14 +186,11 @@ impl PartParams {
 impl FileParams {
     fn into_part(self) -> Part {
         let (content, name, mime_type) = match self {
-            Self::Bytes { bytes, name, mime_type } => (PartContent::Raw(bytes), name, mime_type),
+            Self::Bytes { bytes, name, mime_type } => (bytes, name, mime_type),
             Self::Uri { uri, name, mime_type } => (PartContent::Url(uri), name, mime_type),
         };
-        let mut part = Part::text("");
-        part.content = content;
-        part.filename = name.unwrap_or_default();
-        part.media_type = mime_type.unwrap_or_default();
-        part
+        let part = Part::of(content, &mime_type.unwrap_or_default());
+        Part { filename: name.unwrap_or_default(), ..part }
     }
 }
 
@@ -283,4 +282,10 @@ impl OnePushParams {
 /// 0.3 reads zero as no limit, 1.0 as no history.
 fn history_length(length: Option<i32>) -> Option<i32> {
     length.filter(|length| *length != 0)
+}
+
+/// Bytes as they are stored: what is no base64 could not be read again.
+fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<PartContent, D::Error> {
+    let content = PartContent::raw(String::deserialize(from)?);
+    content.ok_or_else(|| D::Error::custom("is no base64"))
 }
