@@ -65,6 +65,7 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), SettingError> {
         self.authentication.check().map_err(|error| error.within("authentication"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        self.push.check().map_err(|error| error.within("push"))?;
         if self.retention_days == 0 {
             return Err(SettingError::new("retention_days", "must be above 0"));
         }

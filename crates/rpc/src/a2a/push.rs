@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use self::sender::Sender;
+use super::SettingError;
 use crate::Host;
 
 pub use connector::{Answer, CallError, Connector, Resolve, SystemResolver};
@@ -76,6 +77,26 @@ impl Default for PushOptions {
 }
 
 impl PushOptions {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// The first bound with which nothing could be sent.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let bounds = [
+            ("timeout_ms", self.timeout_ms),
+            ("max_attempts", self.max_attempts.into()),
+            ("retry_base_ms", self.retry_base_ms),
+            ("concurrent", self.concurrent as u64),
+        ];
+        if let Some((field, _)) = bounds.into_iter().find(|(_, bound)| *bound == 0) {
+            return Err(SettingError::new(field, "must be at least 1"));
+        }
+        match self.retry_base_ms <= self.retry_max_ms {
+            true => Ok(()),
+            false => Err(SettingError::new("retry_max_ms", "must not be below `retry_base_ms`")),
+        }
+    }
+
     fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
@@ -148,6 +169,26 @@ impl Push {
                 tracing::debug!(%error, "push notification URL accepted unresolved");
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_with_which_nothing_is_sent_is_refused_by_its_field() {
+        let default = PushOptions::default;
+        assert_eq!(default().check(), Ok(()));
+        for (options, field) in [
+            (PushOptions { timeout_ms: 0, ..default() }, "timeout_ms"),
+            (PushOptions { max_attempts: 0, ..default() }, "max_attempts"),
+            (PushOptions { retry_base_ms: 0, ..default() }, "retry_base_ms"),
+            (PushOptions { concurrent: 0, ..default() }, "concurrent"),
+            (PushOptions { retry_max_ms: 10, ..default() }, "retry_max_ms"),
+        ] {
+            assert_eq!(options.check().unwrap_err().field, field);
         }
     }
 }

@@ -42,7 +42,7 @@ pub const V0_3_PATH: &str = "/a2a/v0.3";
 /// The base of the HTTP+JSON binding: `/message:send` and the others follow it.
 pub const REST_PATH: &str = "/a2a/v1";
 
-/// The bounds of a server.
+/// How a server is offered: its bounds, its callers, and what its cards say beside the agent's own.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Largest request body; beyond it the answer is 413.
@@ -115,15 +115,14 @@ impl Server {
         agent: Arc<dyn Agent>,
         store: Arc<dyn TaskStore>,
         host: &Host,
-        mut options: ServerOptions,
+        options: ServerOptions,
     ) -> Self {
         let card = if options.v0_3 { v0_3::offered_by(card) } else { card.clone() };
         let (card, extended_card) = card::complete(&card, &options);
-        options.extended_card = extended_card;
         let push = Push::new(options.push.clone());
         let deliveries = push.start(store.clone(), host);
         let tasks = Tasks::new(agent, store, host.clone(), options.tasks.clone(), deliveries);
-        let operations = Operations::new(tasks.clone(), push, &card, &options);
+        let operations = Operations::new(tasks.clone(), push, &card, extended_card, &options);
         let (authentication, limits) = (options.authentication.clone(), options.limits.clone());
         let gate = Gate::new(authentication, limits, host.clone());
         Self(Arc::new(Inner {

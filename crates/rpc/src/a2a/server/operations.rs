@@ -43,14 +43,20 @@ struct Offer {
 }
 
 impl Operations {
-    pub(super) fn new(tasks: Tasks, push: Push, card: &AgentCard, options: &ServerOptions) -> Self {
+    pub(super) fn new(
+        tasks: Tasks,
+        push: Push,
+        card: &AgentCard,
+        extended_card: Option<AgentCard>,
+        options: &ServerOptions,
+    ) -> Self {
         let capabilities = &card.capabilities;
         let offer = Offer {
             modes: Modes::new(card),
             streaming: capabilities.streaming.unwrap_or(false),
             push: capabilities.push_notifications.unwrap_or(false) && push.is_enabled(),
             has_extended_card: capabilities.extended_agent_card.unwrap_or(false),
-            extended_card: options.extended_card.clone(),
+            extended_card,
         };
         let (most_parts, streams) = (options.parts, Arc::new(Semaphore::new(options.streams)));
         Self(Arc::new(Inner { tasks, push, offer, most_parts, streams }))
