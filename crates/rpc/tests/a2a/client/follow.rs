@@ -219,7 +219,7 @@ async fn one_deadline_stands_over_everything() {
     })
     .await;
     let client = Client::new(peer.url.parse().unwrap(), ClientOptions::default()).unwrap();
-    let within = Duration::from_millis(100);
+    let within = Duration::from_secs(2);
     let mut answers = client.start(say("x", None), within);
     assert!(matches!(answers.next().await, Some(Ok(SendMessageResponse::Task(_)))));
     let error = answers.next().await.unwrap().unwrap_err();

@@ -36,7 +36,7 @@ async fn both_bindings_stream_a_task_to_its_end() {
 
 fn impatient(url: &str) -> Client {
     let options = ClientOptions {
-        idle: Duration::from_millis(200),
+        idle: Duration::from_secs(2),
         event_bytes: 1000,
         ..ClientOptions::default()
     };
@@ -56,7 +56,7 @@ async fn a_silent_stream_is_dead_and_comments_are_life() {
     let living = Peer::new(|asked| {
         let id = &asked.json()["id"];
         let last = json!({"jsonrpc": "2.0", "id": id, "result": status("t", "COMPLETED")});
-        let beats = (0..8).map(|_| ": alive\n\n".to_owned());
+        let beats = (0..10).map(|_| ": alive\n\n".to_owned());
         slowly(beats.chain([format!("data: {last}\n\n")]).collect())
     })
     .await;
@@ -69,7 +69,7 @@ async fn a_silent_stream_is_dead_and_comments_are_life() {
 fn slowly(chunks: Vec<String>) -> super::peer::Answer {
     use futures::StreamExt;
     let chunks = futures::stream::iter(chunks).then(|chunk| async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
         Ok::<_, std::io::Error>(chunk)
     });
     let answer: super::peer::Answer = (200, axum::body::Body::from_stream(chunks)).into();
@@ -117,11 +117,12 @@ async fn an_error_before_the_first_event_is_that_error() {
 #[tokio::test]
 async fn a_stream_outlives_the_deadline_of_a_call() {
     let (served, _) = over("JSONRPC").await;
-    let client = super::client_within(&served.url("/"), Duration::from_millis(500));
+    let deadline = Duration::from_secs(2);
+    let client = super::client_within(&served.url("/"), deadline);
     let answers = client.run(say("gate", None), PATIENCE);
     let gate = async {
         served.script.started(1).await;
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(deadline + Duration::from_millis(200)).await;
         served.script.gate.add_permits(1);
     };
     let (answer, ()) = tokio::join!(answers, gate);
