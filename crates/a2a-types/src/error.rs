@@ -61,6 +61,31 @@ impl A2aError {
         self.kind().0
     }
 
+    /// The number of the error that has this reason in `ErrorInfo`.
+    pub fn code_of_reason(reason: &str) -> Option<i64> {
+        let all = [
+            Self::Parse(String::new()),
+            Self::InvalidRequest(String::new()),
+            Self::MethodNotFound(String::new()),
+            Self::InvalidParams { message: String::new(), fields: Vec::new() },
+            Self::Internal(String::new()),
+            Self::TaskNotFound(String::new()),
+            Self::TaskNotCancelable(String::new()),
+            Self::PushNotificationNotSupported,
+            Self::UnsupportedOperation(String::new()),
+            Self::ContentTypeNotSupported(String::new()),
+            Self::InvalidAgentResponse(String::new()),
+            Self::ExtendedAgentCardNotConfigured,
+            Self::ExtensionSupportRequired(String::new()),
+            Self::VersionNotSupported(String::new()),
+            Self::Unauthenticated(String::new()),
+            Self::PermissionDenied(String::new()),
+            Self::ResourceExhausted(String::new()),
+            Self::Unavailable(String::new()),
+        ];
+        all.iter().map(Self::kind).find(|kind| kind.3 == reason).map(|kind| kind.0)
+    }
+
     /// The HTTP status of the error, and the name of its `google.rpc.Code`.
     pub fn status(&self) -> (u16, &'static str) {
         let (_, status, name, _) = self.kind();

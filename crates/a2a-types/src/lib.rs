@@ -49,6 +49,8 @@ pub use task::{Artifact, Task, TaskState, TaskStatus};
 pub const PROTOCOL_VERSION: &str = "1.0";
 /// The header that names the protocol version of a request.
 pub const VERSION_HEADER: &str = "A2A-Version";
+/// The header that names the extensions a request asks for, and those an answer uses.
+pub const EXTENSIONS_HEADER: &str = "A2A-Extensions";
 /// The header that makes a caller's retry safe.
 pub const IDEMPOTENCY_HEADER: &str = "Idempotency-Key";
 /// Where every agent publishes its card.

@@ -31,6 +31,21 @@ impl Task {
         }
     }
 
+    /// Adds the parts of an artifact to the one with the same id, or adds the artifact where there is
+    /// none yet. Returns whether there was one.
+    pub fn append_artifact(&mut self, artifact: Artifact) -> bool {
+        match self.artifacts.iter_mut().find(|a| a.artifact_id == artifact.artifact_id) {
+            Some(existing) => {
+                existing.parts.extend(artifact.parts);
+                true
+            }
+            None => {
+                self.artifacts.push(artifact);
+                false
+            }
+        }
+    }
+
     /// The text of the status message, for people.
     pub fn status_text(&self) -> String {
         self.status.message.as_ref().map(Message::text).unwrap_or_default()
@@ -72,6 +87,11 @@ impl TaskState {
     /// The agent waits for its caller.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::InputRequired | Self::AuthRequired)
+    }
+
+    /// Nothing more happens unless the caller does something.
+    pub fn is_settled(&self) -> bool {
+        self.is_terminal() || self.is_interrupted()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A2A 1.0 over JSON-RPC and HTTP+JSON: one server for every agent and one client for every caller.
 
 mod auth;
+mod backoff;
 mod caller;
 mod card;
 mod client;

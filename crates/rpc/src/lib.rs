@@ -1,5 +1,5 @@
-//! Both ends of both protocols: A2A over JSON-RPC and MCP over streamable HTTP. Hides envelopes,
-//! sessions, deadlines and trace context; knows nothing of what agents decide.
+//! Both ends of both protocols: A2A over JSON-RPC and HTTP+JSON, MCP over streamable HTTP. Hides
+//! envelopes, sessions, deadlines and trace context; knows nothing of what agents decide.
 
 pub mod a2a;
 mod host;

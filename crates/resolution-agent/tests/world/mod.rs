@@ -421,8 +421,7 @@ impl Agent {
     }
 
     pub(crate) async fn settled(&self, id: &str) -> Task {
-        self.until(id, |task| task.status.state.is_terminal() || task.status.state.is_interrupted())
-            .await
+        self.until(id, |task| task.status.state.is_settled()).await
     }
 
     /// Sends the usual request and waits for its outcome.

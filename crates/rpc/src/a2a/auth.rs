@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 pub use config::{AuthenticationConfig, BearerConfig, JwtAlgorithm, JwtConfig, SettingError};
 pub(crate) use gate::{Gate, Refused};
-pub(crate) use keys::KeySet;
+pub(crate) use keys::{JwsHeader, KeySet};
 
 use super::Caller;
 
@@ -145,11 +145,15 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
         return Err(AuthError::Missing);
     }
     let token = token.trim_matches(' ');
-    let is_token68 = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    match token.bytes().all(is_token68) && (1..=TOKEN_BYTES).contains(&token.len()) {
+    match is_token68(token) && (1..=TOKEN_BYTES).contains(&token.len()) {
         true => Ok(token),
         false => Err(AuthError::Malformed),
     }
+}
+
+/// Whether a text has only the characters of a bearer token (RFC 9110, section 11.2).
+fn is_token68(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
 }
 
 #[cfg(test)]

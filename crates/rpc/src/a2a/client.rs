@@ -467,7 +467,7 @@ fn message_request(send: &Send, return_immediately: bool) -> (Map<String, Value>
     let mut headers = HeaderMap::new();
     if let Some(key) = &send.idempotency_key {
         let key = HeaderValue::try_from(key).expect("idempotency keys are visible ASCII");
-        headers.insert(HeaderName::from_bytes(IDEMPOTENCY_HEADER.as_bytes()).expect("a name"), key);
+        headers.insert(IDEMPOTENCY_HEADER, key);
     }
     (params(&request), headers)
 }

@@ -166,10 +166,9 @@ impl Tasks {
 
     fn evict(&mut self) {
         while self.order.len() > CAPACITY {
-            let oldest_idle = self.order.iter().position(|id| {
-                let state = &self.by_id[id].record.task.status.state;
-                state.is_terminal() || state.is_interrupted()
-            });
+            let mut order = self.order.iter();
+            let oldest_idle =
+                order.position(|id| self.by_id[id].record.task.status.state.is_settled());
             let Some(id) = oldest_idle.and_then(|index| self.order.remove(index)) else { return };
             self.remove(&id);
         }
@@ -199,11 +198,7 @@ impl TaskStore for MemoryTaskStore {
     fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
         self.with(|tasks| {
             let records = tasks.order.iter().filter_map(|id| Some(&tasks.by_id.get(id)?.record));
-            let state = |record: &TaskRecord| record.task.status.state.clone();
-            records
-                .filter(|r| !state(r).is_terminal() && !state(r).is_interrupted())
-                .cloned()
-                .collect()
+            records.filter(|record| !record.task.status.state.is_settled()).cloned().collect()
         })
     }
 

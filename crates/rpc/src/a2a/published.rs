@@ -24,10 +24,9 @@ pub(crate) struct Published {
 impl Published {
     pub(crate) fn new(card: &Value, now: Timestamp) -> Self {
         let body = Bytes::from(card.to_string());
-        let digest = Sha256::digest(&body);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(Sha256::digest(&body));
         let modified = Timestamp::from_second(now.as_second()).expect("a time that was one before");
-        Self { body, etag: format!("\"{hex}\""), modified }
+        Self { body, etag: format!("\"{digest}\""), modified }
     }
 
     /// The card, or that the caller has it already. For GET and HEAD.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::SettingError;
-use super::auth::KeySet;
+use super::auth::{JwsHeader, KeySet};
 use canonical::Form;
 
 /// Signatures of one card that are looked at; a card with more is refused.
@@ -67,17 +67,6 @@ pub enum SignatureError {
     Wrong,
     #[error("the agent card is malformed: {0}")]
     Malformed(&'static str),
-}
-
-#[derive(Deserialize)]
-struct ProtectedHeader {
-    alg: Algorithm,
-    #[serde(default)]
-    kid: String,
-    #[serde(default)]
-    crit: Option<Value>,
-    #[serde(default)]
-    b64: Option<Value>,
 }
 
 impl CardSigner {
@@ -199,18 +188,12 @@ fn check(
     keys: &PinnedKeys,
 ) -> Result<String, SignatureError> {
     let AgentCardSignature { protected, signature, .. } = signature;
-    let header = URL_SAFE_NO_PAD.decode(protected).ok();
-    let header = header.and_then(|json| serde_json::from_slice::<ProtectedHeader>(&json).ok());
-    let header = header.ok_or(SignatureError::Malformed("a protected header that is none"))?;
-    // No extension is understood here, so none may be critical (RFC 7515, section 4.1.11).
-    if header.crit.is_some() || header.b64.is_some() {
-        return Err(SignatureError::Malformed("a protected header with extensions"));
-    }
-    if !keys.0.has(&header.kid, header.alg) {
+    let header = JwsHeader::read(protected)
+        .ok_or(SignatureError::Malformed("a protected header that cannot be used"))?;
+    if !keys.0.has(&header) {
         return Err(SignatureError::UnknownKey);
     }
-    let message = format!("{protected}.{payload}");
-    match keys.0.verify(&header.kid, header.alg, message.as_bytes(), signature) {
+    match keys.0.verify(&header, &format!("{protected}.{payload}"), signature) {
         true => Ok(header.kid),
         false => Err(SignatureError::Wrong),
     }

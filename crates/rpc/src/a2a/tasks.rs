@@ -119,7 +119,7 @@ impl Tasks {
             if task.status.state == TaskState::Canceled {
                 return Ok(task);
             }
-            let why = format!("{id} is {}", state_name(&task.status.state));
+            let why = format!("{id} is {}", task.status.state.as_str());
             return Err(A2aError::TaskNotCancelable(why));
         };
         live.cancelled.cancel();
@@ -147,10 +147,7 @@ impl Tasks {
     /// Waits until the task is finished or waits for its caller.
     async fn settled(&self, live: &Live) -> Result<Arc<TaskRecord>, A2aError> {
         let mut seen = live.seen.subscribe();
-        let settled = seen.wait_for(|record| {
-            let state = &record.task.status.state;
-            state.is_terminal() || state.is_interrupted()
-        });
+        let settled = seen.wait_for(|record| record.task.status.state.is_settled());
         tokio::select! {
             record = settled => Ok(record.expect("its sender is in `live`").clone()),
             // The next process goes on with it, and finds it again by the caller's key.
@@ -222,9 +219,4 @@ impl Tasks {
 fn internal(error: TaskStoreError) -> A2aError {
     tracing::error!(%error, "task store");
     A2aError::Internal("the task store is unavailable".into())
-}
-
-fn state_name(state: &TaskState) -> String {
-    let name = serde_json::to_value(state).unwrap_or_default();
-    name.as_str().unwrap_or("in an unknown state").to_owned()
 }

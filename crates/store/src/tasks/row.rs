@@ -130,7 +130,7 @@ impl From<TaskRecord> for TaskRow {
         let status = &record.task.status;
         Self {
             state: status.state.as_str().to_owned(),
-            is_unfinished: !status.state.is_terminal() && !status.state.is_interrupted(),
+            is_unfinished: !status.state.is_settled(),
             is_terminal: status.state.is_terminal(),
             updated_at: to_micros(status.timestamp.unwrap_or_default()),
             sequence: record.sequence,

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::config::{BearerConfig, SettingError};
+use super::is_token68;
 use super::watched::Watched;
 use crate::a2a::Caller;
 
@@ -73,7 +74,7 @@ fn digest_of_file(bytes: &[u8]) -> Result<SecretDigest, String> {
     if secret.len() < SECRET_CHARACTERS {
         return Err(format!("holds a secret of fewer than {SECRET_CHARACTERS} characters"));
     }
-    if !secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
+    if !is_token68(secret) {
         return Err("holds a secret with characters that a bearer token cannot have".into());
     }
     Ok(Sha256::digest(secret).into())

@@ -1,8 +1,11 @@
-//! Public keys with the algorithms each may be used for. A key that says nothing usable, or a
-//! secret one, is left out: the algorithm of a signature is chosen by the key, not by its sender.
+//! Public keys with the algorithms each may be used for, and the header of what they sign. A key that
+//! says nothing usable, or a secret one, is left out: the algorithm of a signature is chosen by the
+//! key, not by its sender.
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -20,9 +23,32 @@ struct Key {
     key: DecodingKey,
 }
 
+/// The protected header of a JSON Web Signature (RFC 7515), as far as it is believed: what points at
+/// keys (`jwk`, `jku`, `x5u`) is never followed.
+#[derive(Deserialize)]
+pub(crate) struct JwsHeader {
+    pub(crate) alg: Algorithm,
+    #[serde(default)]
+    pub(crate) kid: String,
+    #[serde(default)]
+    crit: Option<Value>,
+    #[serde(default)]
+    b64: Option<Value>,
+}
+
 #[derive(Deserialize)]
 struct Jwks {
     keys: Vec<Value>,
+}
+
+impl JwsHeader {
+    /// Reads a header. None where it is none, or asks for an extension: no extension is understood
+    /// here, so none may be critical (RFC 7515, section 4.1.11).
+    pub(crate) fn read(encoded: &str) -> Option<Self> {
+        let json = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+        let header: Self = serde_json::from_slice(&json).ok()?;
+        (header.crit.is_none() && header.b64.is_none()).then_some(header)
+    }
 }
 
 impl KeySet {
@@ -47,22 +73,17 @@ impl KeySet {
         Ok(Self(vec![Key { id: None, algorithms: vec![algorithm], key }]))
     }
 
-    /// Whether there is a key `id` for `algorithm`.
-    pub(crate) fn has(&self, id: &str, algorithm: Algorithm) -> bool {
-        self.0.iter().any(|key| key.fits(id, algorithm))
+    /// Whether there is a key that the header may mean.
+    pub(crate) fn has(&self, header: &JwsHeader) -> bool {
+        self.0.iter().any(|key| key.fits(header))
     }
 
-    /// Whether `signature` over `message` was made by the key `id` with `algorithm`.
-    pub(crate) fn verify(
-        &self,
-        id: &str,
-        algorithm: Algorithm,
-        message: &[u8],
-        signature: &str,
-    ) -> bool {
-        let mut fitting = self.0.iter().filter(|key| key.fits(id, algorithm));
+    /// Whether `signature` over `message` was made by a key that the header may mean.
+    pub(crate) fn verify(&self, header: &JwsHeader, message: &str, signature: &str) -> bool {
+        let message = message.as_bytes();
+        let mut fitting = self.0.iter().filter(|key| key.fits(header));
         let verify =
-            |key: &Key| jsonwebtoken::crypto::verify(signature, message, &key.key, algorithm);
+            |key: &Key| jsonwebtoken::crypto::verify(signature, message, &key.key, header.alg);
         fitting.any(|key| verify(key).unwrap_or(false))
     }
 }
@@ -74,8 +95,9 @@ impl fmt::Debug for KeySet {
 }
 
 impl Key {
-    fn fits(&self, id: &str, algorithm: Algorithm) -> bool {
-        self.id.as_deref().is_none_or(|own| own == id) && self.algorithms.contains(&algorithm)
+    fn fits(&self, header: &JwsHeader) -> bool {
+        let is_named = self.id.as_ref().is_none_or(|id| *id == header.kid);
+        is_named && self.algorithms.contains(&header.alg)
     }
 
     fn from_json(json: Value) -> Option<Self> {

@@ -1,9 +1,7 @@
 //! The two bindings: how a method becomes an HTTP request, and an answer a result or an error.
 //! Everything above this file is the same for both.
 
-use a2a_types::{
-    A2aError, AgentCard, ErrorObject, FieldViolation, Id, Request, Response, ResponsePayload,
-};
+use a2a_types::{A2aError, AgentCard, ErrorObject, Id, Request, Response, ResponsePayload};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, header};
 use serde_json::{Map, Value};
 use url::Url;
@@ -205,29 +203,15 @@ impl Endpoint {
 /// The JSON-RPC code of a `google.rpc.Status`: by its A2A reason, else by its HTTP status.
 fn code_of(error: &Value) -> i64 {
     let details = error.get("details").and_then(Value::as_array).into_iter().flatten();
-    let reason = details.filter_map(|detail| detail.get("reason")?.as_str()).find_map(code_named);
+    let reason = details
+        .filter_map(|detail| detail.get("reason")?.as_str())
+        .find_map(A2aError::code_of_reason);
     reason.unwrap_or_else(|| match error.get("code").and_then(Value::as_u64) {
         Some(404) => A2aError::TaskNotFound(String::new()).code(),
         Some(400..500) => {
-            A2aError::InvalidParams { message: String::new(), fields: Vec::<FieldViolation>::new() }
-                .code()
+            A2aError::InvalidParams { message: String::new(), fields: Vec::new() }.code()
         }
         _ => A2aError::Internal(String::new()).code(),
-    })
-}
-
-fn code_named(reason: &str) -> Option<i64> {
-    Some(match reason {
-        "TASK_NOT_FOUND" => -32001,
-        "TASK_NOT_CANCELABLE" => -32002,
-        "PUSH_NOTIFICATION_NOT_SUPPORTED" => -32003,
-        "UNSUPPORTED_OPERATION" => -32004,
-        "CONTENT_TYPE_NOT_SUPPORTED" => -32005,
-        "INVALID_AGENT_RESPONSE" => -32006,
-        "EXTENDED_AGENT_CARD_NOT_CONFIGURED" => -32007,
-        "EXTENSION_SUPPORT_REQUIRED" => -32008,
-        "VERSION_NOT_SUPPORTED" => -32009,
-        _ => return None,
     })
 }
 

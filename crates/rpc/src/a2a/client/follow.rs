@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use a2a_types::{
-    Artifact, SendMessageResponse, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState,
-};
+use a2a_types::{SendMessageResponse, StreamResponse, Task};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Client, ClientError, EventStream, Send};
+use crate::a2a::backoff::backoff;
 
 /// Streams in a row that told nothing new; then the peer is asked instead.
 const FRUITLESS: u32 = 3;
@@ -52,15 +51,11 @@ pub(super) async fn run(
 ) -> Result<SendMessageResponse, ClientError> {
     while let Some(answer) = answers.next().await {
         match answer? {
-            SendMessageResponse::Task(task) if !is_settled(&task.status.state) => {}
+            SendMessageResponse::Task(task) if !task.status.state.is_settled() => {}
             settled => return Ok(settled),
         }
     }
     Err(ClientError::Interrupted { url: url.to_owned(), why: "no answer".into() })
-}
-
-fn is_settled(state: &TaskState) -> bool {
-    state.is_terminal() || state.is_interrupted()
 }
 
 enum Stage {
@@ -78,7 +73,7 @@ struct Follow {
     within: Duration,
     until: Instant,
     last_event_id: Option<String>,
-    /// Whether the peer streams; `None` until its card was read.
+    /// Whether streams are tried: the card offers them, and the peer has not refused them.
     streams: bool,
     /// Streams in a row that told nothing new.
     fruitless: u32,
@@ -283,7 +278,6 @@ impl Follow {
     }
 
     async fn poll(&mut self) -> Result<Option<SendMessageResponse>, ClientError> {
-        let (least, most) = POLL;
         let asked = self.client.task(&self.task_id()).await;
         self.stage = Stage::Poll;
         match asked {
@@ -292,7 +286,7 @@ impl Follow {
                     self.task.as_ref().is_some_and(|t| t.status.state.is_interrupted());
                 self.waits = 0;
                 // It goes on: its stream may be back.
-                if was_waiting && !is_settled(&task.status.state) {
+                if was_waiting && !task.status.state.is_settled() {
                     (self.stage, self.fruitless) = (Stage::Rejoin, 0);
                 }
                 Ok(Some(self.show(task)))
@@ -301,7 +295,7 @@ impl Follow {
                 if self.streams && self.fruitless < FRUITLESS {
                     self.stage = Stage::Rejoin;
                 }
-                sleep(backoff(self.waits, least, most)).await;
+                sleep(backoff(self.waits, POLL)).await;
                 self.waits += 1;
                 Ok(None)
             }
@@ -345,7 +339,10 @@ impl Follow {
             }
             StreamResponse::ArtifactUpdate(update) => {
                 let mut task = known(&update.task_id)?;
-                put(&mut task, update);
+                match update.append {
+                    true => drop(task.append_artifact(update.artifact)),
+                    false => task.put_artifact(update.artifact),
+                }
                 Ok(task)
             }
             StreamResponse::Message(_) => Err(invalid("a message in the stream of a task".into())),
@@ -364,8 +361,7 @@ impl Follow {
     /// Waits before the peer is tried again.
     async fn rest(&mut self, error: &ClientError) {
         tracing::debug!(%error, "the peer is tried again");
-        let (least, most) = BACKOFF;
-        let wait = backoff(self.waits, least, most);
+        let wait = backoff(self.waits, BACKOFF);
         self.waits += 1;
         sleep(error.retry_after().map_or(wait, |asked| asked.max(wait))).await;
     }
@@ -389,17 +385,4 @@ impl Follow {
     fn url(&self) -> String {
         self.client.peer().url.to_string()
     }
-}
-
-fn put(task: &mut Task, update: TaskArtifactUpdateEvent) {
-    let Artifact { artifact_id, .. } = &update.artifact;
-    let known = task.artifacts.iter_mut().find(|known| known.artifact_id == *artifact_id);
-    match known {
-        Some(known) if update.append => known.parts.extend(update.artifact.parts),
-        _ => task.put_artifact(update.artifact),
-    }
-}
-
-fn backoff(waits: u32, least: Duration, most: Duration) -> Duration {
-    most.min(least.saturating_mul(2u32.saturating_pow(waits.min(16))))
 }

@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use a2a_types::{PROTOCOL_VERSION, VERSION_HEADER};
+use a2a_types::{EXTENSIONS_HEADER, PROTOCOL_VERSION, VERSION_HEADER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::timeout;
 use url::Url;
 
 use super::{ClientError, ClientOptions, PeerConfig};
 
-/// The header that names the extensions a request uses.
-const EXTENSIONS_HEADER: &str = "A2A-Extensions";
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
 /// The longest wait that a peer can ask for.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::PushOptions;
 use super::connector::{Answer, CallError};
+use crate::a2a::backoff::backoff;
 
 /// A receiver may put a delivery off so long at most.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -59,8 +60,8 @@ pub(super) fn next_try(
     chance: f64,
     now: Timestamp,
 ) -> Timestamp {
-    let doubled = options.retry_base().saturating_mul(1 << failures.saturating_sub(1).min(30));
-    let pause = doubled.min(options.retry_max()).mul_f64(0.5 + chance / 2.0);
+    let bounds = (options.retry_base(), options.retry_max());
+    let pause = backoff(failures.saturating_sub(1), bounds).mul_f64(0.5 + chance / 2.0);
     let pause = pause.max(wait.unwrap_or_default());
     let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
     now.saturating_add(pause).unwrap_or(Timestamp::MAX)

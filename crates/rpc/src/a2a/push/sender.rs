@@ -17,6 +17,7 @@ use super::connector::Connector;
 use super::request::request;
 use super::retry::{Outcome, next_try};
 use crate::Host;
+use crate::a2a::backoff::{STORE_PAUSE, backoff};
 
 /// What a single slow host can take of all sends at once, as a divisor.
 const HOST_SHARE: usize = 4;
@@ -26,8 +27,6 @@ const LOOK_AHEAD: usize = 8;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// The same while something due cannot be sent yet: it hides what becomes due meanwhile.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
-/// Bounds of the pause after the store failed.
-const STORE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How long shutdown waits for what is in hand.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// Receivers remembered as gone. Beyond it, all of them are tried in full again.
@@ -67,7 +66,7 @@ impl Sender {
                     if failures == 0 {
                         tracing::error!(%error, "push notifications wait for the task store");
                     }
-                    (store_pause(failures), true)
+                    (backoff(failures, STORE_PAUSE), true)
                 }
             };
             failures = if is_failed { failures + 1 } else { 0 };
@@ -159,6 +158,7 @@ impl Sender {
     }
 
     async fn delay(&self, delivery: &Delivery, why: &str, wait: Option<Duration>) {
+        // The lower half of an id is random.
         let chance = f64::from(self.host.new_id().as_u128() as u32) / f64::from(u32::MAX);
         let failures = delivery.attempt.saturating_add(1);
         let at = next_try(&self.options, failures, wait, chance, self.host.now());
@@ -181,7 +181,7 @@ impl Sender {
             if failures == 0 {
                 tracing::error!(%error, "what became of a push notification cannot be stored yet");
             }
-            let pause = tokio::time::sleep(store_pause(failures));
+            let pause = tokio::time::sleep(backoff(failures, STORE_PAUSE));
             if self.host.shutdown().run_until_cancelled(pause).await.is_none() {
                 return;
             }
@@ -227,10 +227,6 @@ impl InHand {
 fn rest(now: Timestamp, at: Timestamp) -> Duration {
     let until = Duration::try_from(at.duration_since(now)).unwrap_or_default();
     until.clamp(SHORTEST_REST, LONGEST_REST)
-}
-
-fn store_pause(failures: u32) -> Duration {
-    STORE_PAUSE.0.saturating_mul(1 << failures.min(16)).min(STORE_PAUSE.1)
 }
 
 fn key_of(delivery: &Delivery) -> Key {

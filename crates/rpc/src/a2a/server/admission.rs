@@ -5,11 +5,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use a2a_types::{A2aError, AgentCard, IDEMPOTENCY_HEADER, VERSION_HEADER};
+use a2a_types::{A2aError, AgentCard, EXTENSIONS_HEADER, IDEMPOTENCY_HEADER, VERSION_HEADER};
 use axum::RequestExt;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -18,9 +18,6 @@ use super::{Server, ServerOptions, check};
 use crate::a2a::Caller;
 use crate::a2a::auth::Gate;
 use crate::a2a::limits::Permit;
-
-/// The header that names extensions, asked for and activated.
-const EXTENSIONS_HEADER: &str = "a2a-extensions";
 
 /// Who calls, and under which key a repetition of the call is found again.
 #[derive(Clone, Debug)]
@@ -94,7 +91,7 @@ impl Activated {
         if let Ok(value) = HeaderValue::try_from(self.0.join(", "))
             && !value.is_empty()
         {
-            answer.headers_mut().insert(HeaderName::from_static(EXTENSIONS_HEADER), value);
+            answer.headers_mut().insert(EXTENSIONS_HEADER, value);
         }
         answer
     }

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use a2a_types::{A2aError, Message, StreamResponse, TaskEvent, TaskState};
+use a2a_types::{A2aError, Message, StreamResponse, TaskEvent};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -94,10 +94,9 @@ impl Events {
 
 /// Whether nothing has to follow this event; `None` when it says nothing of it.
 fn settles(event: &StreamResponse) -> Option<bool> {
-    let is_settled = |state: &TaskState| state.is_terminal() || state.is_interrupted();
     match event {
-        StreamResponse::Task(task) => Some(is_settled(&task.status.state)),
-        StreamResponse::StatusUpdate(update) => Some(is_settled(&update.status.state)),
+        StreamResponse::Task(task) => Some(task.status.state.is_settled()),
+        StreamResponse::StatusUpdate(update) => Some(update.status.state.is_settled()),
         StreamResponse::Message(_) => Some(true),
         StreamResponse::ArtifactUpdate(_) => None,
     }

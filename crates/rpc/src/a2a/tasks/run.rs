@@ -4,7 +4,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use a2a_types::{Message, TaskState, TaskStoreError};
 use futures::FutureExt;
@@ -12,9 +11,7 @@ use tracing::Instrument;
 
 use super::live::Live;
 use super::{AgentError, Job, Tasks, Updates};
-
-/// Bounds of the pause before a task that the store failed is worked on again.
-const STORE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+use crate::a2a::backoff::{STORE_PAUSE, backoff};
 
 impl Tasks {
     pub(super) fn start(&self, live: Arc<Live>, message: Message, is_resumed: bool) {
@@ -27,7 +24,7 @@ impl Tasks {
     /// as after a restart.
     async fn work(self, live: Arc<Live>, message: Message, mut is_resumed: bool) {
         let updates = Updates { tasks: self.clone(), live: live.clone() };
-        let mut pause = STORE_PAUSE.0;
+        let mut failures = 0;
         let turn = live.turn.load(Ordering::SeqCst);
         let _running = live.running.lock().await;
         loop {
@@ -44,11 +41,11 @@ impl Tasks {
             let result = result.unwrap_or_else(|_| Err(AgentError::failed("the agent panicked")));
             let Err(error) = updates.end(turn, result).await else { return };
             tracing::error!(task.id = %updates.task_id(), %error, "the task is worked on again");
-            let shutdown = self.0.host.shutdown();
-            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            let pause = tokio::time::sleep(backoff(failures, STORE_PAUSE));
+            if self.0.host.shutdown().run_until_cancelled(pause).await.is_none() {
                 return;
             }
-            pause = (pause * 2).min(STORE_PAUSE.1);
+            failures += 1;
             is_resumed = true;
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::live::Live;
 use super::take::{Accepted, Repeated};
-use super::{TakeMessage, Taken, Tasks, internal, state_name};
+use super::{TakeMessage, Taken, Tasks, internal};
 
 /// Events a subscriber holds in memory.
 const BATCH: usize = 32;
@@ -68,7 +68,7 @@ impl Tasks {
             (position, is_continued) = (after, true);
         }
         if record.task.status.state.is_terminal() && position == record.sequence {
-            let state = state_name(&record.task.status.state);
+            let state = record.task.status.state.as_str();
             let why = format!("task {id} is {state} and has no further events");
             return Err(A2aError::UnsupportedOperation(why));
         }
@@ -86,7 +86,7 @@ impl Tasks {
             Taken::Task(accepted) => accepted,
             Taken::Message(message) => return Ok(Taken::Message(message)),
         };
-        let is_settled = is_settled(&record.task.status.state);
+        let is_settled = record.task.status.state.is_settled();
         let (task, sequence) = match repeated {
             Some(Repeated::Task) if self.has_events_after(&record, 0).await? => (first(&record), 0),
             _ => (record.task.clone(), record.sequence),
@@ -192,12 +192,7 @@ impl std::fmt::Debug for Subscription {
 /// The task as its first subscriber saw it.
 fn first(record: &TaskRecord) -> Task {
     let mut task = record.task.clone();
-    task.status = TaskStatus {
-        state: TaskState::Submitted,
-        message: None,
-        timestamp: None,
-        ..Default::default()
-    };
+    task.status = TaskStatus { state: TaskState::Submitted, ..TaskStatus::default() };
     task.history.truncate(1);
     task.artifacts.clear();
     task.metadata.clear();
@@ -205,9 +200,5 @@ fn first(record: &TaskRecord) -> Task {
 }
 
 fn settles(event: &TaskEvent) -> bool {
-    matches!(&event.event, StreamResponse::StatusUpdate(update) if is_settled(&update.status.state))
-}
-
-fn is_settled(state: &TaskState) -> bool {
-    state.is_terminal() || state.is_interrupted()
+    matches!(&event.event, StreamResponse::StatusUpdate(update) if update.status.state.is_settled())
 }

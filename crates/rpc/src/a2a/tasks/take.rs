@@ -9,12 +9,11 @@ use a2a_types::{
     A2aError, Inserted, Message, Metadata, NewTask, Role, Task, TaskOwner,
     TaskPushNotificationConfig, TaskRecord, TaskState, TaskStatus, TaskStoreError,
 };
-
 use futures::FutureExt;
 
 use super::live::Live;
 use super::updates::set_status;
-use super::{Tasks, Updates, internal, state_name};
+use super::{Tasks, Updates, internal};
 
 /// Messages in the history of one task. Beyond it the task takes no more.
 const HISTORY: usize = 500;
@@ -233,7 +232,7 @@ impl Tasks {
 }
 
 fn status(state: TaskState, now: jiff::Timestamp) -> TaskStatus {
-    TaskStatus { state, message: None, timestamp: Some(now), ..Default::default() }
+    TaskStatus { state, timestamp: Some(now), ..TaskStatus::default() }
 }
 
 /// Whether the task took this message before. Without a key, message ids say nothing.
@@ -260,6 +259,6 @@ fn check_history(task: &Task, message: &Message) -> Result<(), A2aError> {
 }
 
 fn refused(record: &TaskRecord) -> A2aError {
-    let (id, state) = (&record.task.id, state_name(&record.task.status.state));
+    let (id, state) = (&record.task.id, record.task.status.state.as_str());
     A2aError::UnsupportedOperation(format!("task {id} is {state} and takes no message"))
 }

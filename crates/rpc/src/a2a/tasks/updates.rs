@@ -56,13 +56,7 @@ impl Updates {
     ) -> Result<(), TaskStoreError> {
         let chunk = Artifact::new(artifact_id, parts);
         self.change(move |record| {
-            let mut artifacts = record.task.artifacts.iter_mut();
-            let known = artifacts.find(|known| known.artifact_id == chunk.artifact_id);
-            let is_begun = known.is_some();
-            match known {
-                Some(known) => known.parts.extend(chunk.parts.clone()),
-                None => record.task.artifacts.push(chunk.clone()),
-            }
+            let is_begun = record.task.append_artifact(chunk.clone());
             vec![artifact_update(record, chunk, is_begun, is_last)]
         })
         .await

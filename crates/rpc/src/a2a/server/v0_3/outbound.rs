@@ -65,7 +65,7 @@ fn status_update(event: &TaskStatusUpdateEvent) -> Value {
         ("contextId", event.context_id.clone().into()),
         ("status", status(&event.status)),
         // The stream ends with it.
-        ("final", (state.is_terminal() || state.is_interrupted()).into()),
+        ("final", state.is_settled().into()),
         ("metadata", metadata(&event.metadata)),
     ])
 }
