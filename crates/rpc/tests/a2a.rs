@@ -8,6 +8,7 @@ mod a2a {
     mod client;
     mod envelope;
     mod events;
+    mod hostile;
     mod list;
     mod push;
     mod rest;

@@ -22,6 +22,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{any, get};
 use jsonrpsee::RpcModule;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::admission::Admission;
@@ -47,6 +48,8 @@ pub const REST_PATH: &str = "/a2a/v1";
 pub struct ServerOptions {
     /// Largest request body; beyond it the answer is 413.
     pub body_bytes: usize,
+    /// How long a request body may take to arrive; beyond it the answer is 408.
+    pub body_deadline: Duration,
     /// Longest path and query of a request; beyond it the answer is 414.
     pub url_bytes: usize,
     /// Most parts of one message.
@@ -78,6 +81,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             body_bytes: 4 << 20,
+            body_deadline: Duration::from_secs(30),
             url_bytes: 8 << 10,
             parts: 256,
             streams: 1024,
@@ -107,6 +111,7 @@ struct Inner {
     methods: RpcModule<Operations>,
     admission: Admission,
     options: ServerOptions,
+    shutdown: CancellationToken,
 }
 
 impl Server {
@@ -132,6 +137,7 @@ impl Server {
             operations,
             admission: Admission::new(&card, gate),
             options,
+            shutdown: host.shutdown().clone(),
         }))
     }
 

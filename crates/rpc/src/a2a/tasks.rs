@@ -152,7 +152,7 @@ impl Tasks {
             record = settled => Ok(record.expect("its sender is in `live`").clone()),
             // The next process goes on with it, and finds it again by the caller's key.
             () = self.0.host.shutdown().cancelled() => {
-                Err(A2aError::Internal("the agent is shutting down".into()))
+                Err(A2aError::Unavailable("the agent is shutting down".into()))
             }
         }
     }

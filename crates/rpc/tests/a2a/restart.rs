@@ -26,7 +26,7 @@ async fn an_interrupted_task_is_taken_up_once() {
         first.script.started(1).await;
         first.shut_down().await;
     });
-    assert_eq!(error_of(&said).0, -32603, "a caller that waits is told: {said}");
+    assert_eq!(error_of(&said).0, -32000, "a caller that waits is told: {said}");
     let second = Served::with(tasks.clone()).await;
     assert_eq!(second.server.resume().await.unwrap(), 1);
     second.script.gate.add_permits(1);

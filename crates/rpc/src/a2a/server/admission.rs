@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::refusal::Refusal;
-use super::{Server, ServerOptions, check};
+use super::{Inner, Server, ServerOptions, check};
 use crate::a2a::Caller;
 use crate::a2a::auth::Gate;
 use crate::a2a::limits::Permit;
@@ -153,9 +153,16 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     is_json.then_some(()).ok_or_else(|| Refusal::unsupported_media_type(content_type))
 }
 
-/// The body of a request, within the bound that the router sets.
-pub(super) async fn read(request: Request, options: &ServerOptions) -> Result<Bytes, Refusal> {
-    request.extract::<Bytes, _>().await.map_err(|error| match error.status() {
+/// The body of a request, within the bounds of the server. One that is still on its way when the
+/// server shuts down is not waited for.
+pub(super) async fn read(request: Request, server: &Inner) -> Result<Bytes, Refusal> {
+    let options = &server.options;
+    let reading = tokio::time::timeout(options.body_deadline, request.extract::<Bytes, _>());
+    let Some(read) = server.shutdown.run_until_cancelled(reading).await else {
+        return Err(A2aError::Unavailable("the agent is shutting down".into()).into());
+    };
+    let read = read.map_err(|_| Refusal::body_too_slow(options.body_deadline))?;
+    read.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::body_too_large(options.body_bytes),
         _ => A2aError::InvalidRequest("the body ended too early".into()).into(),
     })

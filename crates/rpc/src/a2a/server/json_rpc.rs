@@ -13,11 +13,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use jsonrpsee::core::RpcResult;
-use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::types::Params;
 use jsonrpsee::{Extensions, RpcModule};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tracing::Instrument;
@@ -55,34 +54,26 @@ fn register<T, R, F>(
     R: Serialize + Send + 'static,
     F: Future<Output = Result<R, A2aError>> + Send + 'static,
 {
-    let run = move |params: Params<'static>,
-                    operations: Arc<Operations>,
-                    extensions: Extensions| {
-        async move {
-            let call = extensions.get::<Call>().expect("every request brings its call").clone();
-            let params = serde_json::from_str(params.as_str().unwrap_or("{}"));
-            let params: Value = params.expect("the envelope was read before");
-            let result = match fields::parse(params) {
-                Ok(request) => operation(Operations::clone(&operations), call, request).await,
-                Err(error) => Err(error),
-            };
-            let result = result.map_err(|error| to_rpc(error, &extensions))?;
-            RpcResult::Ok(to_raw_value(&result).expect("results have string keys only"))
-        }
+    let run = move |_: Params<'static>, operations: Arc<Operations>, extensions: Extensions| async move {
+        let request: &Dispatched = extensions.get().expect("every request brings its own");
+        let call = request.call.clone();
+        let answer = match fields::parse(request.params.clone()) {
+            Ok(params) => operation(Operations::clone(&operations), call, params).await,
+            Err(error) => Err(error),
+        };
+        let write = |result| to_raw_value(&result).expect("results have string keys only");
+        request.answer.set(answer.map(write)).expect("a method answers once");
     };
     module.register_async_method(method, run).expect("registered once");
 }
 
-/// The error of a method, which jsonrpsee's own errors do not hold whole.
-#[derive(Clone, Debug, Default)]
-struct Failure(Arc<OnceLock<A2aError>>);
-
-fn to_rpc(error: A2aError, extensions: &Extensions) -> ErrorObjectOwned {
-    let object = error.to_object();
-    let failure = extensions.get::<Failure>().expect("every request brings a place for it");
-    failure.0.set(error).expect("a method fails once");
-    let code = i32::try_from(object.code).unwrap_or(-32603);
-    ErrorObjectOwned::owned(code, object.message, object.data)
+/// A request on its way through jsonrpsee, which sees neither its parameters nor its answer: it
+/// writes both into its log, credentials of push notifications included.
+#[derive(Clone, Debug)]
+struct Dispatched {
+    call: Call,
+    params: Value,
+    answer: Arc<OnceLock<Result<Box<RawValue>, A2aError>>>,
 }
 
 pub(super) async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -115,7 +106,7 @@ pub(super) async fn receive(server: &Inner, request: Request) -> Result<(Call, B
     admission::check_url(request.uri(), &server.options)?;
     admission::check_content_type(request.headers())?;
     let call = server.admission.admit(&request)?;
-    Ok((call, admission::read(request, &server.options).await?))
+    Ok((call, admission::read(request, server).await?))
 }
 
 async fn dispatch(server: &Inner, call: Call, request: Envelope, headers: &HeaderMap) -> Response {
@@ -158,12 +149,6 @@ fn write(id: &Id, event: Result<TaskEvent, A2aError>) -> Event {
     }
 }
 
-/// What jsonrpsee answers, of which the result stays as it was written.
-#[derive(Debug, Deserialize)]
-struct Inside {
-    result: Option<Box<RawValue>>,
-}
-
 #[derive(Serialize)]
 struct Success<'a, T> {
     jsonrpc: &'static str,
@@ -181,19 +166,16 @@ async fn run(server: &Inner, call: Call, id: Id, method: &str, params: Value) ->
     if server.methods.method(method).is_none() {
         return failed(id, A2aError::MethodNotFound(method.to_owned()));
     }
-    let (mut methods, failure) = (server.methods.clone(), Failure::default());
-    methods.extensions_mut().insert(call);
-    methods.extensions_mut().insert(failure.clone());
-    // The envelope stays ours: jsonrpsee sees its own id, and never the caller's.
-    let inner = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let answer = methods.raw_json_request(&inner, 1).await.map(|(answer, _)| answer);
-    if let Some(error) = failure.0.get() {
-        return failed(id, error.clone());
-    }
-    match answer.and_then(|answer| serde_json::from_str::<Inside>(answer.get())) {
-        Ok(Inside { result: Some(result) }) => respond(&Success::of(&id, &result)),
-        other => {
-            tracing::error!(?other, method, "the dispatch of a method has no answer");
+    let answer = Arc::default();
+    let mut methods = server.methods.clone();
+    methods.extensions_mut().insert(Dispatched { call, params, answer: Arc::clone(&answer) });
+    let inner = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
+    let dispatched = methods.raw_json_request(&inner, 1).await;
+    match answer.get() {
+        Some(Ok(result)) => respond(&Success::of(&id, result)),
+        Some(Err(error)) => failed(id, error.clone()),
+        None => {
+            tracing::error!(?dispatched, method, "the dispatch of a method has no answer");
             failed(id, A2aError::Internal("the method has no answer".into()))
         }
     }

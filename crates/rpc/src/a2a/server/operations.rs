@@ -178,7 +178,7 @@ impl Operations {
         // holds the line feed, so two pairs are never one text.
         let key = call.idempotency_key.clone()?;
         let take = TakeMessage {
-            owner: owner(&call, &request.tenant)?,
+            owner: owner(call, &request.tenant)?,
             idempotency_key: key.map(|key| format!("{key}\n{}", request.message.message_id)),
             message: request.message,
             push,

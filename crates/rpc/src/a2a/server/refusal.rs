@@ -1,6 +1,8 @@
 //! What a request gets instead of a result: an error of the protocol, and the status and header
 //! that HTTP has for it. Each binding writes the body in its own form.
 
+use std::time::Duration;
+
 use a2a_types::A2aError;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
@@ -45,6 +47,13 @@ impl Refusal {
     pub(super) fn body_too_large(bound: usize) -> Self {
         let why = format!("the body is larger than {bound} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, A2aError::InvalidRequest(why))
+    }
+
+    /// The connection ends with it: what is left of the body would be read as the next request.
+    pub(super) fn body_too_slow(deadline: Duration) -> Self {
+        let why = format!("the body did not arrive within {} s", deadline.as_secs_f32());
+        Self::new(StatusCode::REQUEST_TIMEOUT, A2aError::InvalidRequest(why))
+            .with(header::CONNECTION, "close")
     }
 
     /// A content type of HTTP that is not JSON; that of a part is another matter.

@@ -37,7 +37,7 @@ async fn answer(server: &Inner, request: Request, form: Form) -> Result<Response
     let path = uri.path().strip_prefix(REST_PATH).unwrap_or_default();
     let Target { operation, fields } = route::find(&method, path)?;
     let call = server.admission.admit(&request)?;
-    let body = admission::read(request, &server.options).await?;
+    let body = admission::read(request, server).await?;
     let activated = server.admission.negotiate(&headers, &uri)?;
     let params = match method {
         Method::POST => in_body(&headers, &body)?,

@@ -20,13 +20,14 @@ impl Tasks {
     ) -> Result<TaskPushNotificationConfig, A2aError> {
         let id = config.task_id.clone();
         let config = self.push_for(&id, config);
+        // Held while they are counted, and because a task that becomes live meanwhile must not miss
+        // this one.
+        let _reviving = self.0.reviving.lock().await;
         let known = self.pushes(owner, &id).await?;
         if known.len() >= PUSHES && known.iter().all(|known| known.id != config.id) {
             let why = format!("task {id} has {PUSHES} push notification configurations already");
             return Err(A2aError::UnsupportedOperation(why));
         }
-        // A task that becomes live meanwhile must not miss it.
-        let _reviving = self.0.reviving.lock().await;
         self.0.store.put_push(config.clone()).await.map_err(internal)?;
         if let Some(live) = self.0.live.get(&id) {
             live.has_push.store(true, Ordering::SeqCst);
