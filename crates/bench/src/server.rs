@@ -36,6 +36,7 @@ impl Server {
         Ok(server)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "nothing else runs while a server starts")]
     fn wait_until_listening(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
         while TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_err() {

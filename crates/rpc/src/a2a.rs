@@ -25,7 +25,7 @@ pub use config::{ProviderConfig, ServerConfig};
 pub use limits::LimitsConfig;
 pub use memory::MemoryTaskStore;
 pub use push::{
-    Answer, CallError, Connector, HostPattern, PushOptions, Refused, Resolve, SystemResolver,
+    Answer, CallError, Connector, HostPattern, PushConfig, Refused, Resolve, SystemResolver,
 };
 pub use server::{REST_PATH, RPC_PATH, Server, ServerOptions, V0_3_PATH};
 pub use signature::{

@@ -14,7 +14,7 @@ use std::time::Duration;
 use connector::dns::{NameServer, Record, address};
 use connector::receiver::Receiver;
 use http::HeaderMap;
-use rpc::a2a::{CallError, Connector, PushOptions, Refused};
+use rpc::a2a::{CallError, Connector, PushConfig, Refused};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, crypto};
@@ -188,16 +188,16 @@ fn zone(names: &NameServer) {
     names.say("aliases.attacker.example", vec![Record::Alias("alias.attacker.example")]);
 }
 
-fn http() -> PushOptions {
-    PushOptions { allow_http: true, ..PushOptions::default() }
+fn http() -> PushConfig {
+    PushConfig { allow_http: true, ..PushConfig::default() }
 }
 
 /// Lets `127.0.0.2` stand for a receiver on the internet.
-fn with_receiver() -> PushOptions {
-    PushOptions { allow_addresses: vec!["127.0.0.2/32".parse().unwrap()], ..http() }
+fn with_receiver() -> PushConfig {
+    PushConfig { allow_addresses: vec!["127.0.0.2/32".parse().unwrap()], ..http() }
 }
 
-fn connector(options: &PushOptions, names: &NameServer) -> Connector {
+fn connector(options: &PushConfig, names: &NameServer) -> Connector {
     Connector::with_resolver(options, names.resolver())
 }
 
@@ -218,7 +218,7 @@ async fn no_url_of_the_table_reaches_the_listener_behind_it() {
     let listener = Receiver::on_loopback(OK).await;
     let names = NameServer::start().await;
     zone(&names);
-    let (strict, plain) = (PushOptions::default(), http());
+    let (strict, plain) = (PushConfig::default(), http());
     let port = listener.port().to_string();
     for scheme in ["https", "http"] {
         let connector = connector(if scheme == "https" { &strict } else { &plain }, &names);
@@ -241,7 +241,7 @@ async fn no_url_of_the_table_reaches_the_listener_behind_it() {
 
     // The listener is there: with its address allowed, the same URLs reach it.
     let addresses = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap());
-    let open = PushOptions { allow_addresses: addresses.into(), ..http() };
+    let open = PushConfig { allow_addresses: addresses.into(), ..http() };
     let open = connector(&open, &names);
     let hosts = ["127.0.0.1", "0x7f.1", "[::1]", "loopback.attacker.example"];
     for host in hosts {
@@ -255,7 +255,7 @@ async fn public_urls_pass() {
     let names = NameServer::start().await;
     zone(&names);
     names.say("xn--bcher-kva.example", vec![address("93.184.215.14")]);
-    let connector = connector(&PushOptions::default(), &names);
+    let connector = connector(&PushConfig::default(), &names);
     let passing = [
         "https://public.example",
         "https://PUBLIC.example/hook?task=1",
@@ -290,7 +290,7 @@ async fn rebinding_name_that_turns_public_is_refused_until_then() {
     let names = NameServer::start().await;
     let name = "rebind.attacker.example";
     names.say_in_turn(name, vec![vec![address("127.0.0.1")], vec![address("93.184.215.14")]]);
-    let connector = connector(&PushOptions::default(), &names);
+    let connector = connector(&PushConfig::default(), &names);
     let url = format!("https://{name}/");
 
     assert!(connector.check(&url).await.is_err());
@@ -343,7 +343,7 @@ async fn settings_open_names_addresses_and_ports_and_nothing_else() {
     for (name, found) in [("hooks.internal", "10.1.2.3"), ("db.internal", "10.9.9.9")] {
         names.say(name, vec![address(found)]);
     }
-    let options: PushOptions = serde_json::from_value(serde_json::json!({
+    let options: PushConfig = serde_json::from_value(serde_json::json!({
         "allow_hosts": [".internal"],
         "allow_addresses": ["10.1.0.0/16"],
         "allow_ports": [444],
@@ -365,10 +365,8 @@ async fn settings_open_names_addresses_and_ports_and_nothing_else() {
         assert_refused(&inside, url).await;
     }
 
-    let only = PushOptions {
-        only_hosts: vec!["public.example".parse().unwrap()],
-        ..PushOptions::default()
-    };
+    let only =
+        PushConfig { only_hosts: vec!["public.example".parse().unwrap()], ..PushConfig::default() };
     let only = connector(&only, &names);
     only.check("https://public.example/").await.unwrap();
     for url in ["https://other.example/", "https://sub.public.example/", "https://8.8.8.8/"] {
@@ -386,7 +384,7 @@ async fn setting_that_names_no_host_or_network_is_an_error() {
         r#"{"allow_everything": true}"#,
     ];
     for text in wrong {
-        assert!(serde_json::from_str::<PushOptions>(text).is_err(), "{text}");
+        assert!(serde_json::from_str::<PushConfig>(text).is_err(), "{text}");
     }
 }
 
@@ -394,7 +392,7 @@ async fn setting_that_names_no_host_or_network_is_an_error() {
 async fn refusal_does_not_tell_which_address_a_name_has() {
     let names = NameServer::start().await;
     zone(&names);
-    let connector = connector(&PushOptions::default(), &names);
+    let connector = connector(&PushConfig::default(), &names);
     let error = connector.check("https://private.attacker.example/").await.unwrap_err();
     let text = error.to_string();
     assert_eq!(text, "host private.attacker.example has an address that may not be called");
@@ -403,7 +401,7 @@ async fn refusal_does_not_tell_which_address_a_name_has() {
 #[tokio::test]
 async fn unknown_name_is_unresolvable_and_not_refused() {
     let names = NameServer::start().await;
-    let connector = connector(&PushOptions::default(), &names);
+    let connector = connector(&PushConfig::default(), &names);
     let error = post(&connector, "https://nobody.example/").await.unwrap_err();
     assert!(matches!(error, CallError::Unresolvable { .. }), "{error:?}");
 }
@@ -412,7 +410,7 @@ async fn unknown_name_is_unresolvable_and_not_refused() {
 async fn silent_receiver_is_left_at_the_deadline() {
     let receiver = Receiver::on("127.0.0.2", "").await;
     let names = NameServer::start().await;
-    let options = PushOptions { timeout_ms: 50, ..with_receiver() };
+    let options = PushConfig { timeout_ms: 50, ..with_receiver() };
     let connector = connector(&options, &names);
     let url = format!("http://127.0.0.2:{}/", receiver.port());
     let error = post(&connector, &url).await.unwrap_err();
@@ -465,7 +463,7 @@ async fn certificate_must_be_that_of_the_name_and_not_of_the_address() {
     for name in ["hooks.example", "other.example"] {
         names.say(name, vec![address("127.0.0.2")]);
     }
-    let strict = PushOptions { allow_http: false, ..with_receiver() };
+    let strict = PushConfig { allow_http: false, ..with_receiver() };
     let strict = connector(&strict, &names);
     if let Ok(port) = std::env::var(TARGET) {
         let hooks = format!("https://hooks.example:{port}/");
@@ -506,14 +504,14 @@ fn acceptor(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> TlsAcceptor {
 async fn system_resolver_is_held_to_the_same_rules() {
     let listener = Receiver::on_loopback(OK).await;
     let hosts = vec!["localhost".parse().unwrap()];
-    let named = PushOptions { allow_hosts: hosts, ..http() };
+    let named = PushConfig { allow_hosts: hosts, ..http() };
     let url = format!("http://localhost:{}/", listener.port());
     let refused = post(&Connector::new(&named), &url).await.unwrap_err();
     assert!(matches!(refused, CallError::Refused(Refused::Address { .. })), "{refused:?}");
     assert_eq!(listener.connections(), 0);
 
     let addresses = ["127.0.0.1/32", "::1/128"].map(|network| network.parse().unwrap());
-    let open = PushOptions { allow_addresses: addresses.into(), ..named };
+    let open = PushConfig { allow_addresses: addresses.into(), ..named };
     let open = Connector::new(&open);
     assert_eq!(post(&open, &url).await.unwrap(), 204);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::Host;
-use rpc::a2a::{Authentication, MemoryTaskStore, PushOptions, Server, ServerOptions};
+use rpc::a2a::{Authentication, MemoryTaskStore, PushConfig, Server, ServerOptions};
 use service::{Process, Running};
 use store::Store;
 use url::Url;
@@ -103,18 +103,18 @@ fn authentication(settings: &Settings) -> anyhow::Result<Authentication> {
     Ok(Authentication::open(&config)?)
 }
 
-fn push(settings: &Settings) -> PushOptions {
+fn push(settings: &Settings) -> PushConfig {
     if !settings.push_to_loopback {
-        return PushOptions::default();
+        return PushConfig::default();
     }
     let parsed = "is what its type takes";
-    PushOptions {
+    PushConfig {
         allow_http: true,
         allow_hosts: vec!["localhost".parse().expect(parsed)],
         allow_addresses: vec![
             "127.0.0.0/8".parse().expect(parsed),
             "::1/128".parse().expect(parsed),
         ],
-        ..PushOptions::default()
+        ..PushConfig::default()
     }
 }

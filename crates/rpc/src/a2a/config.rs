@@ -7,7 +7,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Authentication, AuthenticationConfig, CardSigner, LimitsConfig, PushOptions, ServerOptions,
+    Authentication, AuthenticationConfig, CardSigner, LimitsConfig, PushConfig, ServerOptions,
     SettingError, SigningConfig, TaskOptions,
 };
 
@@ -20,7 +20,7 @@ pub struct ServerConfig {
     /// What one caller may ask.
     pub limits: LimitsConfig,
     /// Where push notifications may go.
-    pub push: PushOptions,
+    pub push: PushConfig,
     /// The key that signs the card; without one it is unsigned.
     pub signing: Option<SigningConfig>,
     /// Who runs the agent, as the card says.
@@ -38,7 +38,7 @@ impl Default for ServerConfig {
         Self {
             authentication: AuthenticationConfig::default(),
             limits: LimitsConfig::default(),
-            push: PushOptions::default(),
+            push: PushConfig::default(),
             signing: None,
             provider: None,
             documentation_url: None,

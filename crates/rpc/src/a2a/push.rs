@@ -27,7 +27,7 @@ pub use rules::{HostPattern, Refused};
 /// Where push notifications may go, and how hard they are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct PushOptions {
+pub struct PushConfig {
     /// Whether callers may ask for push notifications at all.
     pub enabled: bool,
     /// Call `http://` URLs too. What is sent, tokens included, is then readable on its way.
@@ -57,7 +57,7 @@ pub struct PushOptions {
     pub concurrent: usize,
 }
 
-impl Default for PushOptions {
+impl Default for PushConfig {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -76,7 +76,7 @@ impl Default for PushOptions {
     }
 }
 
-impl PushOptions {
+impl PushConfig {
     /// Checks what types cannot.
     ///
     /// # Errors
@@ -113,13 +113,13 @@ impl PushOptions {
 /// The push notifications of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Push {
-    options: PushOptions,
+    options: PushConfig,
     /// Absent where none are sent.
     connector: Option<Connector>,
 }
 
 impl Push {
-    pub(crate) fn new(options: PushOptions) -> Self {
+    pub(crate) fn new(options: PushConfig) -> Self {
         let connector = options.enabled.then(|| Connector::new(&options));
         Self { options, connector }
     }
@@ -179,14 +179,14 @@ mod tests {
 
     #[test]
     fn a_bound_with_which_nothing_is_sent_is_refused_by_its_field() {
-        let default = PushOptions::default;
+        let default = PushConfig::default;
         assert_eq!(default().check(), Ok(()));
         for (options, field) in [
-            (PushOptions { timeout_ms: 0, ..default() }, "timeout_ms"),
-            (PushOptions { max_attempts: 0, ..default() }, "max_attempts"),
-            (PushOptions { retry_base_ms: 0, ..default() }, "retry_base_ms"),
-            (PushOptions { concurrent: 0, ..default() }, "concurrent"),
-            (PushOptions { retry_max_ms: 10, ..default() }, "retry_max_ms"),
+            (PushConfig { timeout_ms: 0, ..default() }, "timeout_ms"),
+            (PushConfig { max_attempts: 0, ..default() }, "max_attempts"),
+            (PushConfig { retry_base_ms: 0, ..default() }, "retry_base_ms"),
+            (PushConfig { concurrent: 0, ..default() }, "concurrent"),
+            (PushConfig { retry_max_ms: 10, ..default() }, "retry_max_ms"),
         ] {
             assert_eq!(options.check().unwrap_err().field, field);
         }

@@ -31,7 +31,7 @@ use super::auth::{Authentication, Gate};
 use super::card;
 use super::limits::LimitsConfig;
 use super::published::Published;
-use super::push::{Push, PushOptions};
+use super::push::{Push, PushConfig};
 use super::signature::CardSigner;
 use super::tasks::{Agent, TaskOptions, Tasks};
 use crate::Host;
@@ -72,7 +72,7 @@ pub struct ServerOptions {
     /// Where people read about the agent, where its card does not say so itself.
     pub documentation_url: Option<Url>,
     pub tasks: TaskOptions,
-    pub push: PushOptions,
+    pub push: PushConfig,
     /// Whether callers that still speak 0.3 are served, at an address of their own.
     pub v0_3: bool,
 }
@@ -93,7 +93,7 @@ impl Default for ServerOptions {
             provider: None,
             documentation_url: None,
             tasks: TaskOptions::default(),
-            push: PushOptions::default(),
+            push: PushConfig::default(),
             v0_3: false,
         }
     }

@@ -380,12 +380,13 @@ async fn push_configurations_of_another_are_not_there_either() {
                 method => format!("{method}TaskPushNotificationConfig"),
             };
             let params = |task: &str| match method {
-                "Create" => json!({"taskId": task, "url": "https://192.0.2.1/hook"}),
+                "Create" => json!({"taskId": task, "url": "https://8.8.8.8/hook"}),
                 "List" => json!({"taskId": task}),
                 _ => json!({"taskId": task, "id": "c"}),
             };
             let foreign = call(binding, &stranger, &name, params(&id)).await;
             let unknown = call(binding, &stranger, &name, params("nobody")).await;
+            assert_eq!(foreign.reason(), "TASK_NOT_FOUND", "{name}");
             assert_eq!(same(&foreign.body, &id), same(&unknown.body, "nobody"), "{name}");
         }
     }

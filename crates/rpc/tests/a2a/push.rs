@@ -8,7 +8,7 @@ use a2a_types::{AgentCard, TaskStore};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use rpc::a2a::{MemoryTaskStore, PushOptions, ServerOptions};
+use rpc::a2a::{MemoryTaskStore, PushConfig, ServerOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -118,16 +118,16 @@ fn memory() -> Arc<MemoryTaskStore> {
 }
 
 /// Receivers of these tests are on this machine, and tried again at once.
-fn options() -> PushOptions {
-    PushOptions {
+fn options() -> PushConfig {
+    PushConfig {
         allow_http: true,
         allow_addresses: vec!["127.0.0.1/32".parse().unwrap()],
         retry_base_ms: 0,
-        ..PushOptions::default()
+        ..PushConfig::default()
     }
 }
 
-async fn served(store: &Arc<impl TaskStore + 'static>, push: PushOptions) -> Served {
+async fn served(store: &Arc<impl TaskStore + 'static>, push: PushConfig) -> Served {
     let configure = |card: &mut AgentCard, options: &mut ServerOptions| {
         card.capabilities.push_notifications = Some(true);
         options.push = push;
@@ -265,7 +265,7 @@ async fn redirect_is_not_followed() {
 async fn silent_receiver_holds_up_nobody_else() {
     let mut silent = Hook::start(|_| Reply::Silence).await;
     let mut hook = Hook::start(|_| Reply::Status(200)).await;
-    let served = served(&memory(), PushOptions { timeout_ms: 600_000, ..options() }).await;
+    let served = served(&memory(), PushConfig { timeout_ms: 600_000, ..options() }).await;
     let task = start(&served, "gate", json!({"id": "a", "url": silent.url("/")})).await;
     let other = json!({"taskId": task["id"], "id": "b", "url": hook.url("/")});
     served.result("CreateTaskPushNotificationConfig", other).await;
@@ -279,7 +279,7 @@ async fn silent_receiver_holds_up_nobody_else() {
 async fn silent_receiver_is_tried_again_after_the_deadline() {
     let silence = |nth| if nth == 0 { Reply::Silence } else { Reply::Status(200) };
     let mut hook = Hook::start(silence).await;
-    let served = served(&memory(), PushOptions { timeout_ms: 50, ..options() }).await;
+    let served = served(&memory(), PushConfig { timeout_ms: 50, ..options() }).await;
     start(&served, "echo hello", json!({"url": hook.url("/")})).await;
     assert_eq!((hook.next().await.sequence(), hook.next().await.sequence()), (1, 1));
 }
@@ -288,7 +288,7 @@ async fn silent_receiver_is_tried_again_after_the_deadline() {
 async fn receiver_that_is_gone_gets_one_try_of_each_later_event() {
     let mut hook = Hook::start(|_| Reply::Status(500)).await;
     let store = memory();
-    let served = served(&store, PushOptions { max_attempts: 3, ..options() }).await;
+    let served = served(&store, PushConfig { max_attempts: 3, ..options() }).await;
     start(&served, "echo hello", json!({"url": hook.url("/")})).await;
     let all = hook.all().await;
     assert_eq!(sequences(&all[..3]), [1, 1, 1]);
@@ -301,7 +301,7 @@ async fn receiver_that_is_gone_gets_one_try_of_each_later_event() {
 async fn restarted_server_sends_what_the_last_one_could_not() {
     let store = memory();
     let mut hook = Hook::start(|_| Reply::Status(503)).await;
-    let never = PushOptions { max_attempts: u32::MAX, ..options() };
+    let never = PushConfig { max_attempts: u32::MAX, ..options() };
     let first = served(&store, never.clone()).await;
     let task = start(&first, "echo hello", json!({"id": "c", "url": hook.url("/")})).await;
     hook.next().await;
@@ -325,7 +325,7 @@ async fn process_killed_before_the_answer_sends_again_with_the_same_key() {
     let (config, kept) = (json!({"url": hook.url("/")}), store.clone());
     let process = tokio::runtime::Runtime::new().unwrap();
     let begun = process.spawn(async move {
-        let served = served(&kept, PushOptions { timeout_ms: 600_000, ..options() }).await;
+        let served = served(&kept, PushConfig { timeout_ms: 600_000, ..options() }).await;
         start(&served, "echo hello", config).await;
         std::future::pending::<()>().await;
     });
@@ -418,7 +418,7 @@ async fn later_configuration_replaces_the_one_with_its_id() {
 
 #[tokio::test]
 async fn unusable_configurations_are_refused_with_the_name_of_the_field() {
-    let served = served(&memory(), PushOptions::default()).await;
+    let served = served(&memory(), PushConfig::default()).await;
     let task = served.send("ask").await;
     let wrong = [
         (json!({"url": ""}), "url"),
@@ -455,7 +455,7 @@ async fn unusable_configurations_are_refused_with_the_name_of_the_field() {
 
 #[tokio::test]
 async fn push_notifications_that_are_off_are_not_supported() {
-    let served = served(&memory(), PushOptions { enabled: false, ..options() }).await;
+    let served = served(&memory(), PushConfig { enabled: false, ..options() }).await;
     let params = with_push("echo hello", json!({"url": "https://8.8.8.8/"}));
     assert_eq!(served.error("SendMessage", params).await.0, -32003);
 }

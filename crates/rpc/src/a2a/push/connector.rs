@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
-use super::PushOptions;
+use super::PushConfig;
 use super::rules::{Refused, Rules};
 
 /// Bound on one name lookup.
@@ -95,11 +95,11 @@ pub struct Connector {
 
 impl Connector {
     /// A connector that asks the operating system for addresses.
-    pub fn new(options: &PushOptions) -> Self {
+    pub fn new(options: &PushConfig) -> Self {
         Self::with_resolver(options, Arc::new(SystemResolver::default()))
     }
 
-    pub fn with_resolver(options: &PushOptions, resolver: Arc<dyn Resolve>) -> Self {
+    pub fn with_resolver(options: &PushConfig, resolver: Arc<dyn Resolve>) -> Self {
         Self {
             resolver: CheckedResolver { rules: Arc::new(Rules::new(options)), resolver },
             http: Arc::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 
-use super::PushOptions;
+use super::PushConfig;
 use super::connector::{Answer, CallError};
 use crate::a2a::backoff::backoff;
 
@@ -54,7 +54,7 @@ fn is_passing(status: StatusCode) -> bool {
 /// and between half of that and all of it as `chance` (0 to 1) has it, so that what failed together
 /// does not come back together.
 pub(super) fn next_try(
-    options: &PushOptions,
+    options: &PushConfig,
     failures: u32,
     wait: Option<Duration>,
     chance: f64,
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_spread_over_half_of_it() {
-        let options = PushOptions::default();
+        let options = PushConfig::default();
         let pause = |failures, chance| {
             let at = next_try(&options, failures, None, chance, NOW);
             at.duration_since(NOW).as_millis()

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::{Host, Url};
 
-use super::PushOptions;
+use super::PushConfig;
 use super::address::refused_range;
 
 const URL_BYTES: usize = 2048;
@@ -106,7 +106,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(options: &PushOptions) -> Self {
+    pub(super) fn new(options: &PushConfig) -> Self {
         Self {
             allow_http: options.allow_http,
             allow_hosts: options.allow_hosts.clone(),

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 use url::Url;
 
-use super::PushOptions;
+use super::PushConfig;
 use super::connector::Connector;
 use super::request::request;
 use super::retry::{Outcome, next_try};
@@ -40,7 +40,7 @@ pub(super) struct Sender {
     pub(super) store: Arc<dyn TaskStore>,
     pub(super) connector: Connector,
     pub(super) host: Host,
-    pub(super) options: PushOptions,
+    pub(super) options: PushConfig,
     /// Woken when there may be something to send.
     pub(super) deliveries: Arc<Notify>,
     /// Receivers that were given up: each further event is tried once, until one arrives.
