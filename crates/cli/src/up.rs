@@ -226,7 +226,7 @@ impl<'a> Fleet<'a> {
         config.validate().with_context(|| format!("configuration of {}", name_of(program)))?;
         let process = self.root.child(name_of(program));
         self.running.push(process.clone());
-        start(config, process).await.with_context(what).map(drop)
+        Box::pin(start(config, process)).await.with_context(what).map(drop)
     }
 
     async fn stop(&self) -> anyhow::Result<()> {

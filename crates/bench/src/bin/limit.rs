@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Requests that wait for a commit, and the largest batch.
@@ -47,24 +48,27 @@ async fn main() -> anyhow::Result<()> {
         .execute(&pool)
         .await?;
     let (rows, queue) = mpsc::channel(QUEUE);
-    let committer = tokio::spawn(commit(pool, queue));
+    let mut committer = JoinSet::new();
+    committer.spawn(commit(pool, queue));
     let routes = Router::new().route("/a2a", post(take)).with_state(rows);
     let listener = TcpListener::bind(args.listen).await?.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             eprintln!("TCP_NODELAY not set: {error}");
         }
     });
-    axum::serve(listener, routes).await?;
-    committer.await?.context("the committer ended")
+    tokio::select! {
+        served = axum::serve(listener, routes).into_future() => served.context("the listener ended"),
+        ended = committer.join_next() => ended.context("there is one")??.context("the committer ended"),
+    }
 }
 
 async fn take(
     State(rows): State<mpsc::Sender<Row>>,
     Json(request): Json<Value>,
 ) -> Result<Json<Value>, StatusCode> {
-    let id = Uuid::now_v7().to_string();
+    let (id, context_id) = (new_id(), new_id());
     let task = json!({
-        "id": id, "contextId": Uuid::now_v7().to_string(),
+        "id": id, "contextId": context_id,
         "status": {"state": "TASK_STATE_COMPLETED"},
         "history": [request["params"]["message"]],
     });
@@ -73,6 +77,11 @@ async fn take(
     rows.send(row).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     wait.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(Json(json!({"jsonrpc": "2.0", "id": request["id"], "result": {"task": task}})))
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing of a measurement is replayed")]
+fn new_id() -> String {
+    Uuid::now_v7().to_string()
 }
 
 /// Takes what waits, commits it with one statement, answers.
