@@ -75,6 +75,10 @@ pub struct TaskCursor {
     pub id: String,
 }
 
+/// What the tasks of one page hold, as JSON: a page ends where the next task would exceed it, so
+/// that a small request makes no answer of any size. A single larger task is a page by itself.
+pub const PAGE_BYTES: usize = 4 << 20;
+
 #[derive(Clone, Debug, Default)]
 pub struct TaskPage {
     pub tasks: Vec<Task>,

@@ -31,6 +31,7 @@ macro_rules! each_behaviour {
             many_writers_lose_nothing,
             the_newest_status_comes_first,
             pages_meet_without_gap_or_repeat,
+            a_page_of_large_tasks_ends_early,
             a_cursor_stays_while_tasks_come_and_change,
             a_list_is_filtered,
             an_owner_sees_own_tasks_only,

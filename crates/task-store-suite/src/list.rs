@@ -1,6 +1,6 @@
 //! The list of tasks.
 
-use a2a_types::{Artifact, Part, TaskPage, TaskQuery, TaskState, TaskStore};
+use a2a_types::{Artifact, PAGE_BYTES, Part, TaskPage, TaskQuery, TaskState, TaskStore};
 
 use crate::sample::{advance, at, new, owner, put, query, record};
 
@@ -45,6 +45,18 @@ pub async fn pages_meet_without_gap_or_repeat(tasks: &dyn TaskStore) {
     assert_eq!(totals, [6, 6, 6]);
     let (by_four, _) = pages(tasks, query(4)).await;
     assert_eq!(by_four.concat(), by_two.concat());
+}
+
+pub async fn a_page_of_large_tasks_ends_early(tasks: &dyn TaskStore) {
+    let sizes = [0, PAGE_BYTES / 3, PAGE_BYTES / 3, PAGE_BYTES / 3, PAGE_BYTES * 2, 0];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let mut record = record(&format!("t-{number}"), None);
+        record.task.history[0].parts = vec![Part::text("x".repeat(size))];
+        tasks.insert(new(record)).await.unwrap();
+    }
+    let (pages, totals) = pages(tasks, query(100)).await;
+    assert_eq!(pages, [vec!["t-5"], vec!["t-4"], vec!["t-3", "t-2"], vec!["t-1", "t-0"]]);
+    assert_eq!(totals, [6; 4]);
 }
 
 pub async fn a_cursor_stays_while_tasks_come_and_change(tasks: &dyn TaskStore) {

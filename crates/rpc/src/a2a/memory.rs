@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
 use a2a_types::{
-    Delivery, Inserted, NewTask, StoreFuture, TaskCursor, TaskEvent, TaskOwner, TaskPage,
-    TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
+    Delivery, Inserted, NewTask, PAGE_BYTES, StoreFuture, TaskCursor, TaskEvent, TaskOwner,
+    TaskPage, TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
 };
 use jiff::Timestamp;
 
@@ -105,7 +105,12 @@ impl Tasks {
             let after = (after.updated_at, &after.id);
             found.retain(|(at, _)| (at.updated_at, &at.id) < after);
         }
-        let limit = query.limit as usize;
+        let mut left = PAGE_BYTES;
+        let fits = |(_, record): &&(TaskCursor, &TaskRecord)| {
+            let size = serde_json::to_vec(&record.task).map_or(0, |json| json.len());
+            left.checked_sub(size).map(|rest| left = rest).is_some()
+        };
+        let limit = found.iter().take(query.limit as usize).take_while(fits).count().max(1);
         let has_more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| has_more).map(|(at, _)| at.clone());

@@ -2,7 +2,8 @@
 //! beside them.
 
 use a2a_types::{
-    NewTask, StreamResponse, TaskEvent, TaskOwner, TaskPushNotificationConfig, TaskRecord,
+    NewTask, PAGE_BYTES, StreamResponse, TaskEvent, TaskOwner, TaskPushNotificationConfig,
+    TaskRecord,
 };
 use serde::Serialize;
 
@@ -182,6 +183,16 @@ pub(super) fn check(field: &'static str, text: &str) -> Result<(), StoreError> {
         _ => return Ok(()),
     };
     Err(StoreError::Refused { field, problem })
+}
+
+/// How many tasks of these sizes a page holds: at most `limit`, and no more than fit on it.
+pub(super) fn fitting(sizes: impl Iterator<Item = i64>, limit: usize) -> usize {
+    let mut left = PAGE_BYTES as i64;
+    let fits = |size: &i64| {
+        left = left.saturating_sub(*size);
+        left >= 0
+    };
+    sizes.take(limit).take_while(fits).count().max(1)
 }
 
 pub(super) fn read_event(sequence: i64, event: &str) -> Result<TaskEvent, StoreError> {

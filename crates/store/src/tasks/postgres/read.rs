@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder, Row};
 use super::Database;
 use crate::StoreError;
 use crate::sqlite::{from_json, from_micros, to_micros};
-use crate::tasks::row::{TaskRow, read_event};
+use crate::tasks::row::{TaskRow, fitting, read_event};
 
 impl Database {
     pub(super) async fn load_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
@@ -68,24 +68,30 @@ impl Database {
         self.push_filters(&mut count, query);
         let total: i64 = count.build().fetch_one(&mut *snapshot).await?.get(0);
 
-        let mut page = QueryBuilder::new("SELECT id, updated_at, task FROM task");
-        self.push_filters(&mut page, query);
-        if let Some(after) = after {
-            page.push(" AND (updated_at, id) < (").push_bind(to_micros(after.updated_at));
-            page.push(", ").push_bind(&after.id).push(")");
-        }
-        page.push(" ORDER BY updated_at DESC, id DESC LIMIT ");
-        page.push_bind(i64::from(query.limit) + 1);
-        let mut rows = page.build().fetch_all(&mut *snapshot).await?;
+        // The sizes first: what does not fit on the page is not even read.
+        let mut sizes = QueryBuilder::new("SELECT CAST(octet_length(task) AS BIGINT) FROM task");
+        self.push_page(&mut sizes, query, query.limit as usize + 1);
+        let sizes = sizes.build().fetch_all(&mut *snapshot).await?;
+        let fitting = fitting(sizes.iter().map(|row| row.get(0)), query.limit as usize);
 
-        let has_more = rows.len() > query.limit as usize;
-        rows.truncate(query.limit as usize);
-        let next = rows.last().filter(|_| has_more).map(|row| TaskCursor {
+        let mut page = QueryBuilder::new("SELECT id, updated_at, task FROM task");
+        self.push_page(&mut page, query, fitting);
+        let rows = page.build().fetch_all(&mut *snapshot).await?;
+        let next = rows.last().filter(|_| sizes.len() > fitting).map(|row| TaskCursor {
             updated_at: from_micros(row.get("updated_at")),
             id: row.get("id"),
         });
         let tasks = rows.iter().map(|row| read_task(row, query.with_artifacts));
         Ok(TaskPage { tasks: tasks.collect::<Result<_, _>>()?, next, total: total.cast_unsigned() })
+    }
+
+    fn push_page(&self, sql: &mut QueryBuilder<Postgres>, query: &TaskQuery, limit: usize) {
+        self.push_filters(sql, query);
+        if let Some(after) = &query.after {
+            sql.push(" AND (updated_at, id) < (").push_bind(to_micros(after.updated_at));
+            sql.push(", ").push_bind(after.id.clone()).push(")");
+        }
+        sql.push(" ORDER BY updated_at DESC, id DESC LIMIT ").push_bind(limit as i64);
     }
 
     fn push_filters(&self, sql: &mut QueryBuilder<Postgres>, query: &TaskQuery) {
