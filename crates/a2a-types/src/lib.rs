@@ -47,6 +47,12 @@ pub use task::{Artifact, Task, TaskState, TaskStatus};
 
 /// The protocol version these types speak.
 pub const PROTOCOL_VERSION: &str = "1.0";
+/// Whether this version is the one these types speak: the number of a patch changes nothing.
+pub fn is_supported_version(version: &str) -> bool {
+    let rest = version.strip_prefix(PROTOCOL_VERSION);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// The header that names the protocol version of a request.
 pub const VERSION_HEADER: &str = "A2A-Version";
 /// The header that names the extensions a request asks for, and those an answer uses.

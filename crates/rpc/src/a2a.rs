@@ -7,6 +7,7 @@ mod card;
 mod client;
 mod config;
 mod limits;
+mod media_type;
 mod memory;
 mod published;
 mod push;

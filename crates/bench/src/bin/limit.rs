@@ -57,8 +57,12 @@ async fn main() -> anyhow::Result<()> {
         }
     });
     tokio::select! {
-        served = axum::serve(listener, routes).into_future() => served.context("the listener ended"),
-        ended = committer.join_next() => ended.context("there is one")??.context("the committer ended"),
+        served = axum::serve(listener, routes).into_future() => {
+            served.context("the listener ended")
+        }
+        ended = committer.join_next() => {
+            ended.context("there is one")??.context("the committer ended")
+        }
     }
 }
 

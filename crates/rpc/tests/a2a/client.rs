@@ -8,8 +8,13 @@ mod streams;
 
 use std::time::Duration;
 
-use a2a_types::{ListTasksRequest, Message, Part, Role, SendMessageResponse, Task, TaskState};
-use rpc::a2a::{Client, ClientError, ClientOptions, Send};
+use a2a_types::{
+    ListTaskPushNotificationConfigsRequest, ListTasksRequest, Message, Part, Role,
+    SendMessageResponse, Task, TaskPushNotificationConfig, TaskState,
+};
+use rpc::a2a::{
+    Authentication, Client, ClientError, ClientOptions, LIMITS_EXTENSION_URI, PeerConfig, Send,
+};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -76,6 +81,50 @@ async fn tasks_are_sent_read_listed_and_canceled_over_both_bindings() {
         served.script.started(2).await;
         let canceled = client.cancel(&holding.id).await.unwrap();
         assert_eq!(canceled.status.state, TaskState::Canceled);
+    }
+}
+
+#[tokio::test]
+async fn known_callers_have_an_extended_card_and_push_configurations_over_both_bindings() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "what-only-ann-knows\n").unwrap();
+    let config = json!({"bearer": [{"name": "ann", "files": [token]}]});
+    let authentication = Authentication::open(&serde_json::from_value(config).unwrap()).unwrap();
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let served = Served::configured(super::support::memory(), |card, options| {
+            card.supported_interfaces.retain(|interface| interface.protocol_binding == binding);
+            card.capabilities.push_notifications = Some(true);
+            options.authentication = authentication.clone();
+        })
+        .await;
+        let url: url::Url = served.url("/").parse().unwrap();
+        let peer = PeerConfig { token_file: Some(token.clone()), ..url.into() };
+        let time = std::sync::Arc::new(jiff::Timestamp::default);
+        let client = Client::of_peer(peer, ClientOptions::default(), time).unwrap();
+
+        let extensions = client.extended_card().await.unwrap().capabilities.extensions;
+        assert!(extensions.iter().any(|it| it.uri == LIMITS_EXTENSION_URI), "{binding}");
+        let task = task_of(client.send(say("ask", Some(PATIENCE))).await.unwrap());
+        let config = TaskPushNotificationConfig {
+            task_id: task.id.clone(),
+            id: "c".into(),
+            url: "https://8.8.8.8/hook".into(),
+            token: "t".into(),
+            ..TaskPushNotificationConfig::default()
+        };
+        assert_eq!(client.create_push_config(&config).await.unwrap(), config, "{binding}");
+        assert_eq!(client.push_config(&task.id, "c").await.unwrap(), config, "{binding}");
+        let all = ListTaskPushNotificationConfigsRequest {
+            tenant: String::new(),
+            task_id: task.id.clone(),
+            page_size: 1,
+            page_token: String::new(),
+        };
+        assert_eq!(client.list_push_configs(&all).await.unwrap().configs, [config], "{binding}");
+        client.delete_push_config(&task.id, "c").await.unwrap();
+        let gone = client.push_config(&task.id, "c").await.unwrap_err();
+        assert!(gone.is_task_not_found(), "{binding}: {gone}");
     }
 }
 

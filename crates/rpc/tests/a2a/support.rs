@@ -63,6 +63,7 @@ impl Script {
                 Ok(job.updates.complete(rest).await?)
             }
             "ask" => Ok(job.updates.ask(vec![Part::text("which one?")]).await?),
+            "login" => Ok(job.updates.ask_authentication(vec![Part::text("who are you?")]).await?),
             "hold" => {
                 job.updates.working("holding").await?;
                 job.cancelled.cancelled().await;

@@ -74,6 +74,16 @@ async fn a_question_is_answered_in_a_second_turn() {
 }
 
 #[tokio::test]
+async fn a_task_that_needs_credentials_waits_for_them() {
+    let served = Served::new().await;
+    let task = served.send("login").await;
+    assert_eq!(state(&task), "TASK_STATE_AUTH_REQUIRED");
+    assert_eq!(task["status"]["message"]["parts"][0]["text"], "who are you?");
+    let done = served.result("SendMessage", turn(&task, "echo ann")).await["task"].clone();
+    assert_eq!((&done["id"], state(&done)), (&task["id"], "TASK_STATE_COMPLETED"));
+}
+
+#[tokio::test]
 async fn of_many_answers_to_one_question_one_is_taken() {
     let served = Served::new().await;
     let task = served.send("ask").await;

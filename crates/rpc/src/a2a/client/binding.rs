@@ -1,7 +1,9 @@
 //! The two bindings: how a method becomes an HTTP request, and an answer a result or an error.
 //! Everything above this file is the same for both.
 
-use a2a_types::{A2aError, AgentCard, ErrorObject, Id, Request, Response, ResponsePayload};
+use a2a_types::{
+    A2aError, AgentCard, ErrorObject, Id, Request, Response, ResponsePayload, is_supported_version,
+};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, header};
 use serde_json::{Map, Value};
 use url::Url;
@@ -50,8 +52,7 @@ impl Endpoint {
                 "HTTP+JSON" => Binding::HttpJson,
                 _ => continue,
             };
-            let version = interface.protocol_version.as_str();
-            if version != "1.0" && !version.starts_with("1.0.") {
+            if !is_supported_version(&interface.protocol_version) {
                 continue;
             }
             let Ok(url) = Url::parse(&interface.url) else { continue };

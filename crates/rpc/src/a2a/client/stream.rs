@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::ClientError;
 use super::binding::Endpoint;
 use super::sse::Parser;
+use crate::a2a::media_type::essence;
 
 /// A stream of one task's events.
 #[derive(Debug)]
@@ -107,6 +108,5 @@ impl EventStream {
 pub(super) fn is_event_stream(response: &reqwest::Response) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("text/event-stream")
+    essence(content_type) == "text/event-stream"
 }

@@ -5,7 +5,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use a2a_types::{A2aError, AgentCard, EXTENSIONS_HEADER, IDEMPOTENCY_HEADER, VERSION_HEADER};
+use a2a_types::{
+    A2aError, AgentCard, EXTENSIONS_HEADER, IDEMPOTENCY_HEADER, VERSION_HEADER,
+    is_supported_version,
+};
 use axum::RequestExt;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
@@ -18,6 +21,7 @@ use super::{Inner, Server, ServerOptions, check};
 use crate::a2a::Caller;
 use crate::a2a::auth::Gate;
 use crate::a2a::limits::Permit;
+use crate::a2a::media_type;
 
 /// Who calls, and under which key a repetition of the call is found again.
 #[derive(Clone, Debug)]
@@ -116,8 +120,7 @@ fn check_version(headers: &HeaderMap, uri: &Uri) -> Result<(), A2aError> {
     let given = text_of(headers, VERSION_HEADER).map(str::to_owned);
     let version = given.filter(|version| !version.trim().is_empty()).or_else(|| in_query(uri));
     match version.as_deref().map(str::trim) {
-        Some("1.0") => Ok(()),
-        Some(version) if version.starts_with("1.0.") => Ok(()),
+        Some(version) if is_supported_version(version) => Ok(()),
         Some(version) if !version.is_empty() => Err(A2aError::VersionNotSupported(version.into())),
         _ => Err(A2aError::VersionNotSupported("0.3 (none was given)".into())),
     }
@@ -147,7 +150,7 @@ pub(super) fn check_url(uri: &Uri, options: &ServerOptions) -> Result<(), Refusa
 /// all, or plain text with any parameters. So only the type itself counts.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let content_type = text_of(headers, "content-type").unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media_type::essence(content_type);
     let is_json = essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"));
     is_json.then_some(()).ok_or_else(|| Refusal::unsupported_media_type(content_type))

@@ -5,6 +5,8 @@ use a2a_types::{
     SendMessageRequest, Task,
 };
 
+use crate::a2a::media_type::essence;
+
 /// Longest tenant, context id or task id.
 pub(super) const LONGEST_NAME: usize = 512;
 /// Longest message id: with the idempotency key it is one text that is searched for.
@@ -129,7 +131,6 @@ pub(super) fn with_history(mut task: Task, length: Option<i32>) -> Task {
 
 /// Whether a media type is one that a range such as `text/*` names, parameters aside.
 fn is_within(media_type: &str, range: &str) -> bool {
-    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_lowercase();
     let (media_type, range) = (essence(media_type), essence(range));
     match range.strip_suffix('*') {
         Some("*/") => true,

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::a2a::media_type::essence;
 use crate::a2a::server::admission;
 use crate::a2a::server::refusal::Refusal;
 
@@ -22,11 +23,11 @@ impl Form {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let names = |header| admission::text_of(headers, header).unwrap_or_default();
         let mut shown = names("accept").split(',').chain([names("content-type")]);
-        let is_known = shown.any(|name| {
-            let essence = name.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case(A2A_JSON)
-        });
-        Self(if is_known { A2A_JSON } else { "application/json" })
+        Self(if shown.any(|name| essence(name) == A2A_JSON) {
+            A2A_JSON
+        } else {
+            "application/json"
+        })
     }
 
     pub(super) fn answer(self, result: &impl Serialize) -> Response {
