@@ -68,7 +68,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn measure(name: &'static str, args: &Args, server: &Server) -> anyhow::Result<Figures> {
     let load = send_load(args, server.address);
-    // The first requests open files and pools.
+    // The first request makes tables, and the next ones open files and pools.
+    Load { connections: 1, ..load.clone() }.run(Until::Requests(1)).await?;
     load.run(Until::Requests(200)).await.with_context(|| name.to_owned())?;
     let send = load.run(seconds(args)).await.with_context(|| name.to_owned())?;
     let mut connection = Connection::open(server.address).await?;
