@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,10 +14,13 @@ use sqlx::sqlite::{
 };
 
 use crate::StoreError;
-use crate::tasks::{Committer, start_committer};
+use crate::tasks::{self, Committer, start_committer};
 
 /// Connections that read beside the one that writes.
 const READERS: u32 = 2;
+/// Pages in the write-ahead log before they are moved into the file, 16 MiB: moving them costs two
+/// more waits for the disk.
+const CHECKPOINT_PAGES: &str = "4000";
 /// How long a call waits for the writer before it fails.
 const WRITER_WAIT: Duration = Duration::from_secs(10);
 
@@ -26,6 +30,8 @@ pub struct Store {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
     pub(crate) committer: Arc<Committer>,
+    /// Whether some task may have a push configuration.
+    pub(crate) has_pushes: Arc<AtomicBool>,
     _lock: Arc<File>,
 }
 
@@ -48,20 +54,25 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .pragma("cache_size", "-1024")
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .statement_cache_capacity(64);
-        let writer = SqlitePoolOptions::new()
+        // A connection to a file of this process does not go away: asking it first costs a turn of
+        // its thread for every statement.
+        let pool = || SqlitePoolOptions::new().test_before_acquire(false);
+        let writer = pool()
             .max_connections(1)
             .acquire_timeout(WRITER_WAIT)
             .connect_with(options.clone())
             .await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
+        let readers = pool()
             .max_connections(READERS)
             .acquire_timeout(WRITER_WAIT)
             .connect_with(options.read_only(true))
             .await?;
-        let committer = Arc::new(start_committer(writer.clone(), &lock));
-        Ok(Self { writer, readers, committer, _lock: lock })
+        let has_pushes = Arc::new(AtomicBool::new(tasks::has_pushes(&readers).await?));
+        let committer = start_committer(writer.clone(), &lock, has_pushes.clone());
+        Ok(Self { writer, readers, committer: Arc::new(committer), has_pushes, _lock: lock })
     }
 
     /// Starts a transaction; it has the database's only writer until it ends.

@@ -9,4 +9,4 @@ mod sqlite;
 pub(crate) use committer::Committer;
 pub use open::open_tasks;
 pub use postgres::PostgresTasks;
-pub(crate) use sqlite::start_committer;
+pub(crate) use sqlite::{has_pushes, start_committer};

@@ -6,6 +6,7 @@ mod write;
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use a2a_types::{
     Delivery, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig,
@@ -16,10 +17,19 @@ use sqlx::SqlitePool;
 
 use super::Committer;
 use super::row::Write;
-use crate::Store;
+use crate::{Store, StoreError};
 
-pub(crate) fn start_committer(pool: SqlitePool, lock: &Arc<File>) -> Committer {
-    Committer::start(write::Writer { pool, lock: Arc::downgrade(lock) })
+pub(crate) fn start_committer(
+    pool: SqlitePool,
+    lock: &Arc<File>,
+    has_pushes: Arc<AtomicBool>,
+) -> Committer {
+    Committer::start(write::Writer { pool, lock: Arc::downgrade(lock), has_pushes })
+}
+
+/// Whether some task has a push configuration.
+pub(crate) async fn has_pushes(pool: &SqlitePool) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM push_config)").fetch_one(pool).await?)
 }
 
 impl Store {

@@ -1,5 +1,7 @@
 //! Push configurations and the notifications that wait for them.
 
+use std::sync::atomic::Ordering;
+
 use a2a_types::{Delivery, TaskPushNotificationConfig};
 use jiff::Timestamp;
 use sqlx::Row;
@@ -17,6 +19,8 @@ impl Tasks {
         config: &TaskPushNotificationConfig,
     ) -> Result<(), StoreError> {
         let row = PushRow::new(&config.task_id, config)?;
+        // Before it can be seen, so that no save after it passes it by.
+        self.0.has_pushes.store(true, Ordering::SeqCst);
         sqlx::query(PUT_PUSH).bind(to_json(&[row])).execute(&self.0.writer).await?;
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use a2a_types::TaskRecord;
 use jiff::Timestamp;
-use serde::Serialize;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::Tasks;
@@ -15,55 +15,70 @@ use super::read::read;
 use crate::StoreError;
 use crate::sqlite::{to_json, to_micros};
 use crate::tasks::committer::{Backend, Written};
-use crate::tasks::row::{PushRow, Sorted, TaskRow, Write};
+use crate::tasks::row::{EventRow, Sorted, TaskRow, Write};
 
-const INSERT: &str = "INSERT INTO task (id, tenant, principal, idempotency_key, context_id, state, \
+/// Adds push configurations, or replaces those of the same task and id.
+macro_rules! put_push {
+    () => {
+        "INSERT INTO push_config (task, id, config) \
+     SELECT task.number, new.value ->> 'id', new.value ->> 'config' \
+     FROM json_each(?) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id' WHERE true \
+     ON CONFLICT (task, id) DO UPDATE SET config = excluded.config"
+    };
+}
+
+/// A whole batch in one turn of the connection's thread: one statement after the other, each over one
+/// array of rows, which may be empty. A push configuration whose task is not new finds no task.
+const WRITE_BATCH: &str = concat!(
+    "INSERT INTO task (id, tenant, principal, idempotency_key, context_id, state, \
        is_unfinished, is_terminal, updated_at, sequence, task, message) \
      SELECT value ->> 'id', value ->> 'tenant', value ->> 'principal', value ->> 'idempotency_key', \
        value ->> 'context_id', value ->> 'state', value ->> 'is_unfinished', \
        value ->> 'is_terminal', value ->> 'updated_at', value ->> 'sequence', value ->> 'task', \
        value ->> 'message' \
-     FROM json_each(?1) AS new \
+     FROM json_each(?) AS new \
      WHERE NOT EXISTS (SELECT 1 FROM task WHERE tenant = new.value ->> 'tenant' \
        AND principal = new.value ->> 'principal' \
        AND idempotency_key = new.value ->> 'idempotency_key') \
      ORDER BY new.key \
      ON CONFLICT (tenant, principal, idempotency_key) WHERE idempotency_key IS NOT NULL \
-     DO NOTHING RETURNING id";
-
-const UPDATE: &str = "UPDATE task SET state = new.value ->> 'state', \
+     DO NOTHING RETURNING id",
+    "; ",
+    put_push!(),
+    "; ",
+    "UPDATE task SET state = new.value ->> 'state', \
        is_unfinished = new.value ->> 'is_unfinished', is_terminal = new.value ->> 'is_terminal', \
        updated_at = new.value ->> 'updated_at', sequence = new.value ->> 'sequence', \
        task = new.value ->> 'task', message = new.value ->> 'message' \
-     FROM json_each(?1) AS new WHERE task.id = new.value ->> 'id'";
-
-const INSERT_EVENTS: &str = "INSERT INTO task_event (task, sequence, event) \
+     FROM json_each(?) AS new WHERE task.id = new.value ->> 'id'",
+    "; ",
+    "INSERT INTO task_event (task, sequence, event) \
      SELECT task.number, new.value ->> 'sequence', new.value ->> 'event' \
-     FROM json_each(?1) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id'";
-
-const INSERT_DELIVERIES: &str = "INSERT INTO push_delivery (task, config, sequence) \
+     FROM json_each(?) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id'",
+    "; ",
+    "INSERT INTO push_delivery (task, config, sequence) \
      SELECT push_config.task, push_config.id, new.value ->> 'sequence' \
-     FROM json_each(?1) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id' \
+     FROM json_each(?) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id' \
      CROSS JOIN push_config ON push_config.task = task.number \
-     ORDER BY new.key, push_config.id";
+     ORDER BY new.key, push_config.id"
+);
 
-pub(super) const PUT_PUSH: &str = "INSERT INTO push_config (task, id, config) \
-     SELECT task.number, new.value ->> 'id', new.value ->> 'config' \
-     FROM json_each(?1) AS new CROSS JOIN task ON task.id = new.value ->> 'task_id' WHERE true \
-     ON CONFLICT (task, id) DO UPDATE SET config = excluded.config";
+pub(super) const PUT_PUSH: &str = put_push!();
 
 /// The writer of a file, for as long as some store has the file open.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) pool: SqlitePool,
     pub(super) lock: Weak<File>,
+    /// Whether some task may have a push configuration; without one no delivery is looked for.
+    pub(super) has_pushes: Arc<AtomicBool>,
 }
 
 impl Backend for Writer {
     async fn commit(&self, batch: &[Write]) -> Result<Vec<Written>, StoreError> {
         let _lock = self.lock.upgrade().ok_or(StoreError::Closed)?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let written = write_all(&mut transaction, batch).await?;
+        let written = write_all(&mut transaction, batch, &self.has_pushes).await?;
         transaction.commit().await?;
         Ok(written)
     }
@@ -72,15 +87,22 @@ impl Backend for Writer {
 async fn write_all(
     connection: &mut SqliteConnection,
     batch: &[Write],
+    has_pushes: &AtomicBool,
 ) -> Result<Vec<Written>, StoreError> {
     let Sorted { inserts, pushes, saves, events } = Sorted::new(batch);
-    let new = insert_all(connection, &inserts).await?;
-    let pushes: Vec<&PushRow> =
-        pushes.into_iter().filter(|push| new.contains(&push.task_id)).collect();
-    run(connection, PUT_PUSH, &pushes).await?;
-    run(connection, UPDATE, &saves).await?;
-    run(connection, INSERT_EVENTS, &events).await?;
-    run(connection, INSERT_DELIVERIES, &events).await?;
+    has_pushes.fetch_or(!pushes.is_empty(), Ordering::SeqCst);
+    let delivered: &[&EventRow] = if has_pushes.load(Ordering::SeqCst) { &events } else { &[] };
+    let inserted = sqlx::query(WRITE_BATCH)
+        .bind(to_json(&inserts))
+        .bind(to_json(&pushes))
+        .bind(to_json(&saves))
+        .bind(to_json(&events))
+        .bind(to_json(&delivered))
+        .fetch_all(&mut *connection)
+        .await;
+    let inserted =
+        inserted.map_err(|error| StoreError::on_insert(error, "a task of the same id"))?;
+    let new: HashSet<String> = inserted.iter().map(|row| row.get("id")).collect();
 
     let mut written = Vec::with_capacity(batch.len());
     for write in batch {
@@ -114,20 +136,6 @@ impl Tasks {
     }
 }
 
-/// The ids of those that are new; the others' keys are known.
-async fn insert_all(
-    connection: &mut SqliteConnection,
-    rows: &[&TaskRow],
-) -> Result<HashSet<String>, StoreError> {
-    if rows.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let inserted = sqlx::query(INSERT).bind(to_json(&rows)).fetch_all(connection).await;
-    let inserted =
-        inserted.map_err(|error| StoreError::on_insert(error, "a task of the same id"))?;
-    Ok(inserted.iter().map(|row| row.get("id")).collect())
-}
-
 /// The task under the key of this one.
 async fn existing(
     connection: &mut SqliteConnection,
@@ -142,16 +150,4 @@ async fn existing(
     .fetch_one(connection)
     .await?;
     read(&known)
-}
-
-/// Runs a statement over rows, if there are any.
-async fn run<T: Serialize>(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    rows: &[T],
-) -> Result<(), StoreError> {
-    if !rows.is_empty() {
-        sqlx::query(statement).bind(to_json(&rows)).execute(connection).await?;
-    }
-    Ok(())
 }
