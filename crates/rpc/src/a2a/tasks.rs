@@ -12,6 +12,7 @@ mod take;
 mod tests;
 mod updates;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub const TRANSIENT_KEY: &str = "firebreak/transient";
 
 /// How long a cancellation waits for the agent to stop.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tasks that can be made live at a time.
+const REVIVALS: usize = 64;
 
 /// Bounds of the tasks of one server.
 #[derive(Clone, Debug)]
@@ -66,8 +70,9 @@ struct Inner {
     host: Host,
     options: TaskOptions,
     live: Arc<Registry>,
-    /// Held while a stored task is made live, so that none is made so twice or after its end.
-    reviving: tokio::sync::Mutex<()>,
+    /// Held while a stored task is made live, so that none is made so twice or after its end. Each
+    /// task has one of them by its id, so that a slow answer of the store holds up few others.
+    reviving: [tokio::sync::Mutex<()>; REVIVALS],
     /// Woken when there may be push notifications to send.
     deliveries: Arc<Notify>,
 }
@@ -81,7 +86,7 @@ impl Tasks {
         deliveries: Arc<Notify>,
     ) -> Self {
         host.spawn(expire::run(store.clone(), host.clone(), options.retention));
-        let (live, reviving) = (Arc::default(), tokio::sync::Mutex::default());
+        let (live, reviving) = (Arc::default(), std::array::from_fn(|_| Default::default()));
         Self(Arc::new(Inner { agent, store, host, options, live, reviving, deliveries }))
     }
 
@@ -174,7 +179,7 @@ impl Tasks {
         if let Some(live) = self.0.live.get(id) {
             return Ok(Some(live).filter(is_running));
         }
-        let _reviving = self.0.reviving.lock().await;
+        let _reviving = self.0.reviving(id).await;
         if let Some(live) = self.0.live.get(id) {
             return Ok(Some(live).filter(is_running));
         }
@@ -213,6 +218,14 @@ impl Tasks {
         };
         self.0.host.spawn(work.in_current_span());
         result.await.unwrap_or_else(|_| Err(TaskStoreError("the change was not finished".into())))
+    }
+}
+
+impl Inner {
+    async fn reviving(&self, id: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        self.reviving[hasher.finish() as usize % REVIVALS].lock().await
     }
 }
 

@@ -22,7 +22,7 @@ impl Tasks {
         let config = self.push_for(&id, config);
         // Held while they are counted, and because a task that becomes live meanwhile must not miss
         // this one.
-        let _reviving = self.0.reviving.lock().await;
+        let _reviving = self.0.reviving(&id).await;
         let known = self.pushes(owner, &id).await?;
         if known.len() >= PUSHES && known.iter().all(|known| known.id != config.id) {
             let why = format!("task {id} has {PUSHES} push notification configurations already");
