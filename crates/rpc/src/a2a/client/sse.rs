@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 
+/// Longest id of an event; a longer one is none.
+const ID_BYTES: usize = 256;
+
 /// One dispatched event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SseEvent {
@@ -77,7 +80,10 @@ impl Parser {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "data" => self.add_data(value)?,
-            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => {
+                // Every event carries it: a long one would be copied for each.
+                self.id = Some(value.to_owned()).filter(|id| id.len() <= ID_BYTES);
+            }
             _ => {}
         }
         Ok(())
@@ -125,6 +131,16 @@ mod tests {
                 assert_eq!(read(&text.replace('\n', end), chunk), expected, "{end:?} {chunk}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_id_is_not_copied_to_every_event() {
+        let mut parser = Parser::new(1 << 20);
+        parser.push(format!("id: {}\n", "x".repeat(1 << 19)).as_bytes()).unwrap();
+        parser.push(&b"data\n\n".repeat(10_000)).unwrap();
+        let held =
+            std::iter::from_fn(|| parser.pop()).map(|event| event.id.map_or(0, |id| id.len()));
+        assert_eq!(held.sum::<usize>(), 0);
     }
 
     #[test]
