@@ -136,8 +136,14 @@ pub trait TaskStore: Send + Sync + std::fmt::Debug {
     /// Deletes a push configuration and what it has not delivered. No such one is no error.
     fn delete_push(&self, task_id: String, id: String) -> StoreFuture<'_, ()>;
 
-    /// Of each push configuration, the first delivery, where it is due; oldest first.
-    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>>;
+    /// Of each push configuration, the first delivery, where it is due; oldest first, and only those
+    /// with an id above `after`.
+    fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>>;
 
     /// When the next first delivery of any configuration is due, be it past or not.
     fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>>;

@@ -51,12 +51,12 @@ async fn agents_that_share_a_database_do_not_mix() {
     assert_eq!(other.list(query(9)).await.unwrap().total, 0);
     assert_eq!(other.events("t-1".into(), 0, 9).await.unwrap(), []);
     assert_eq!(other.pushes("t-1".into()).await.unwrap(), []);
-    assert_eq!(other.due_deliveries(at(9), 9).await.unwrap().len(), 0);
+    assert_eq!(other.due_deliveries(at(9), 0, 9).await.unwrap().len(), 0);
     assert_eq!(other.next_delivery().await.unwrap(), None);
     other.delete_push("t-1".into(), "a".into()).await.unwrap();
-    let delivery = one.due_deliveries(at(9), 9).await.unwrap().remove(0);
+    let delivery = one.due_deliveries(at(9), 0, 9).await.unwrap().remove(0);
     other.finish_delivery(delivery.id).await.unwrap();
-    assert_eq!(one.due_deliveries(at(9), 9).await.unwrap().len(), 1);
+    assert_eq!(one.due_deliveries(at(9), 0, 9).await.unwrap().len(), 1);
     one.finish_delivery(delivery.id).await.unwrap();
     assert_eq!(other.expire(at(9), 9).await.unwrap(), 0);
     assert!(matches!(other.insert(new_task).await.unwrap(), Inserted::New));
@@ -92,21 +92,21 @@ async fn one_process_at_a_time_has_a_delivery_in_hand() {
         let event = advance(&mut task, TaskState::Completed, 2);
         one.save(task, vec![event]).await.unwrap();
     }
-    let first = ids(&one.due_deliveries(at(2), 4).await.unwrap());
-    let second = ids(&other.due_deliveries(at(2), 99).await.unwrap());
+    let first = ids(&one.due_deliveries(at(2), 0, 4).await.unwrap());
+    let second = ids(&other.due_deliveries(at(2), 0, 99).await.unwrap());
     assert_eq!((first.len(), second.len()), (4, 6));
     assert!(first.iter().all(|id| !second.contains(id)));
-    assert_eq!(ids(&one.due_deliveries(at(2), 99).await.unwrap()), first, "still its own");
+    assert_eq!(ids(&one.due_deliveries(at(2), 0, 99).await.unwrap()), first, "still its own");
 
     one.delay_delivery(first[0], at(5)).await.unwrap();
-    let retried = other.due_deliveries(at(5), 1).await.unwrap();
+    let retried = other.due_deliveries(at(5), 0, 1).await.unwrap();
     assert_eq!((retried[0].id, retried[0].attempt), (first[0], 1), "whoever comes first");
     // What others have in hand is due for this one when their claims run out, not before.
     for id in &first[1..] {
         one.finish_delivery(*id).await.unwrap();
     }
     assert!(one.next_delivery().await.unwrap().unwrap() > jiff::Timestamp::UNIX_EPOCH);
-    assert!(one.due_deliveries(at(5), 99).await.unwrap().is_empty());
+    assert!(one.due_deliveries(at(5), 0, 99).await.unwrap().is_empty());
 }
 
 #[tokio::test]

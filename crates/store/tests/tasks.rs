@@ -45,7 +45,7 @@ async fn a_reopened_file_has_tasks_events_and_deliveries() {
     let (_store, tasks) = open(directory.path()).await;
     assert_eq!(tasks.unfinished().await.unwrap(), [task]);
     assert_eq!(tasks.events("t-1".into(), 0, 9).await.unwrap(), std::slice::from_ref(&event));
-    let due = tasks.due_deliveries(at(1), 9).await.unwrap();
+    let due = tasks.due_deliveries(at(1), 0, 9).await.unwrap();
     assert_eq!((&due[0].config, &due[0].event), (&config("t-1", "a"), &event));
 }
 

@@ -48,7 +48,7 @@ pub async fn tasks_with_undelivered_notifications_do_not_expire(tasks: &dyn Task
     let event = advance(&mut record, TaskState::Completed, 1);
     tasks.save(record, vec![event]).await.unwrap();
     assert_eq!(tasks.expire(at(99), 99).await.unwrap(), 0);
-    let delivery = tasks.due_deliveries(at(99), 9).await.unwrap().remove(0);
+    let delivery = tasks.due_deliveries(at(99), 0, 9).await.unwrap().remove(0);
     tasks.finish_delivery(delivery.id).await.unwrap();
     assert_eq!(tasks.expire(at(99), 99).await.unwrap(), 1);
     assert_eq!(tasks.load("t-1".into()).await.unwrap(), None);

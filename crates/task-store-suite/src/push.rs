@@ -10,7 +10,7 @@ fn shown(deliveries: &[Delivery]) -> Vec<(&str, u64)> {
 }
 
 async fn due(tasks: &dyn TaskStore, seconds: i64) -> Vec<Delivery> {
-    tasks.due_deliveries(at(seconds), 99).await.unwrap()
+    tasks.due_deliveries(at(seconds), 0, 99).await.unwrap()
 }
 
 pub async fn configurations_are_put_replaced_and_deleted(tasks: &dyn TaskStore) {
@@ -60,7 +60,7 @@ pub async fn events_are_delivered_in_order_to_each_configuration(tasks: &dyn Tas
     assert_eq!((&first[0].event, &first[0].config), (&events[0], &config("t-1", "a")));
     assert_eq!(first[0].attempt, 0);
     assert_eq!(shown(&due(tasks, 2).await), [("a", 2), ("b", 2)], "until it is finished");
-    assert_eq!(tasks.due_deliveries(at(2), 1).await.unwrap().len(), 1);
+    assert_eq!(tasks.due_deliveries(at(2), 0, 1).await.unwrap().len(), 1);
     tasks.finish_delivery(first[1].id).await.unwrap();
     assert_eq!(shown(&due(tasks, 2).await), [("a", 2), ("b", 3)]);
     for _ in 0..2 {

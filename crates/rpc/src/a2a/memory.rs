@@ -131,8 +131,11 @@ impl Tasks {
         pending.filter(|(_, p)| begun.insert((&p.task_id, &p.config_id))).collect()
     }
 
-    fn due_deliveries(&self, now: Timestamp, limit: usize) -> Vec<Delivery> {
-        let due = self.first_deliveries().into_iter().filter(|(_, p)| p.not_before <= now);
+    fn due_deliveries(&self, now: Timestamp, after: i64, limit: usize) -> Vec<Delivery> {
+        let due = self
+            .first_deliveries()
+            .into_iter()
+            .filter(|(id, p)| *id > after && p.not_before <= now);
         due.filter_map(|(id, pending)| {
             Some(Delivery {
                 id,
@@ -238,8 +241,13 @@ impl TaskStore for MemoryTaskStore {
         self.with(move |tasks| tasks.delete_push(&task_id, &id))
     }
 
-    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
-        self.with(move |tasks| tasks.due_deliveries(now, limit as usize))
+    fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>> {
+        self.with(move |tasks| tasks.due_deliveries(now, after, limit as usize))
     }
 
     fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {

@@ -276,6 +276,27 @@ async fn silent_receiver_holds_up_nobody_else() {
 }
 
 #[tokio::test]
+async fn many_notifications_of_a_silent_receiver_hide_nobody_elses() {
+    let mut silent = Hook::start(|_| Reply::Silence).await;
+    let mut other = Hook::start(|_| Reply::Status(200)).await;
+    let push = PushConfig {
+        concurrent: 4,
+        timeout_ms: 120_000,
+        allow_hosts: vec!["localhost".parse().unwrap()],
+        allow_addresses: vec!["127.0.0.1/32".parse().unwrap(), "::1/128".parse().unwrap()],
+        ..options()
+    };
+    let served = served(&memory(), push).await;
+    let url = silent.url("/").replace("127.0.0.1", "localhost");
+    for _ in 0..200 {
+        start(&served, "echo x", json!({"url": url})).await;
+    }
+    silent.next().await;
+    start(&served, "echo x", json!({"url": other.url("/")})).await;
+    other.all().await;
+}
+
+#[tokio::test]
 async fn silent_receiver_is_tried_again_after_the_deadline() {
     let silence = |nth| if nth == 0 { Reply::Silence } else { Reply::Status(200) };
     let mut hook = Hook::start(silence).await;
@@ -356,7 +377,7 @@ async fn shutdown_ends_what_is_in_hand_and_begins_nothing() {
     tokio::join!(served.shut_down(), async { gate.add_permits(1) });
 
     assert!(hook.arrived.try_recv().is_err());
-    let waiting = store.due_deliveries(jiff::Timestamp::MAX, 10).await.unwrap();
+    let waiting = store.due_deliveries(jiff::Timestamp::MAX, 0, 10).await.unwrap();
     assert_eq!(waiting.iter().map(|next| next.event.sequence).collect::<Vec<_>>(), [2]);
 }
 

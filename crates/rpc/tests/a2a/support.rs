@@ -164,10 +164,15 @@ impl TaskStore for DurableTasks {
         self.kept.delete_push(task_id, id)
     }
 
-    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
+    fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>> {
         match fails(&self.failing_looks) {
             true => failure(),
-            false => self.kept.due_deliveries(now, limit),
+            false => self.kept.due_deliveries(now, after, limit),
         }
     }
 

@@ -143,8 +143,13 @@ impl TaskStore for PostgresTasks {
         call(async move { self.database.delete_push_config(&task_id, &id).await })
     }
 
-    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
-        call(self.database.claim_due_deliveries(now, limit))
+    fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>> {
+        call(self.database.claim_due_deliveries(now, after, limit))
     }
 
     fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {

@@ -85,8 +85,13 @@ impl TaskStore for Tasks {
         Box::pin(async move { Ok(self.delete_push_config(&task_id, &id).await?) })
     }
 
-    fn due_deliveries(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Delivery>> {
-        Box::pin(async move { Ok(self.first_due_deliveries(now, limit).await?) })
+    fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>> {
+        Box::pin(async move { Ok(self.first_due_deliveries(now, after, limit).await?) })
     }
 
     fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {

@@ -21,8 +21,10 @@ use crate::a2a::backoff::{STORE_PAUSE, backoff};
 
 /// What a single slow host can take of all sends at once, as a divisor.
 const HOST_SHARE: usize = 4;
-/// Due deliveries looked at for one that may be sent, for each that can be.
+/// Due deliveries read at once for one that may be sent, for each that can be.
 const LOOK_AHEAD: usize = 8;
+/// How often they are read before there is a rest.
+const PAGES: usize = 4;
 /// The store is asked again after so long, although nobody said that there is something.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// The same while something due cannot be sent yet: it hides what becomes due meanwhile.
@@ -52,6 +54,8 @@ pub(super) struct Sender {
 struct InHand {
     sends: JoinSet<()>,
     of: HashMap<Id, (Key, String)>,
+    /// The last due delivery that was looked at; 0 before the first.
+    looked_at: i64,
 }
 
 impl Sender {
@@ -89,16 +93,42 @@ impl Sender {
             return Ok(LONGEST_REST);
         }
         let now = self.host.now();
-        let due = self.store.due_deliveries(now, (concurrent * LOOK_AHEAD) as u32).await?;
-        for delivery in due {
-            if in_hand.sends.len() < concurrent {
-                in_hand.start(&self, delivery);
-            }
-        }
+        self.clone().look(in_hand, now, concurrent).await?;
         if in_hand.sends.len() >= concurrent {
             return Ok(LONGEST_REST);
         }
         Ok(self.store.next_delivery().await?.map_or(LONGEST_REST, |at| rest(now, at)))
+    }
+
+    /// Goes on through what is due from where it was left, and begins again at the end: what cannot
+    /// be sent yet, however much there is of it, hides nothing behind it.
+    async fn look(
+        self: Arc<Self>,
+        in_hand: &mut InHand,
+        now: Timestamp,
+        concurrent: usize,
+    ) -> Result<(), TaskStoreError> {
+        let limit = (concurrent * LOOK_AHEAD) as u32;
+        let mut is_last_round = in_hand.looked_at == 0;
+        for _ in 0..PAGES {
+            let due = self.store.due_deliveries(now, in_hand.looked_at, limit).await?;
+            let is_end = due.len() < limit as usize;
+            for delivery in due {
+                if in_hand.sends.len() >= concurrent {
+                    return Ok(());
+                }
+                in_hand.looked_at = delivery.id;
+                in_hand.start(&self, delivery);
+            }
+            if is_end {
+                in_hand.looked_at = 0;
+                if is_last_round {
+                    return Ok(());
+                }
+                is_last_round = true;
+            }
+        }
+        Ok(())
     }
 
     async fn send(self: Arc<Self>, delivery: Delivery) {

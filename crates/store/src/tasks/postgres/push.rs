@@ -16,7 +16,7 @@ use crate::tasks::row::{PushRow, read_event};
 const CLAIM_DUE: &str = "WITH due AS (\
        SELECT id FROM push_delivery \
        WHERE id IN (SELECT MIN(id) FROM push_delivery WHERE agent = $1 GROUP BY task, config) \
-       AND not_before <= $2 AND (claimed_by = $4 OR claimed_until IS NULL OR claimed_until < now()) \
+       AND id > $5 AND not_before <= $2 AND (claimed_by = $4 OR claimed_until IS NULL OR claimed_until < now()) \
        ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED), \
      claimed AS (\
        UPDATE push_delivery SET claimed_by = $4, claimed_until = now() + interval '60 seconds' \
@@ -89,6 +89,7 @@ impl Database {
     pub(super) async fn claim_due_deliveries(
         &self,
         now: Timestamp,
+        after: i64,
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
         let rows = sqlx::query(CLAIM_DUE)
@@ -96,6 +97,7 @@ impl Database {
             .bind(to_micros(now))
             .bind(i64::from(limit))
             .bind(&*self.process)
+            .bind(after)
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(read_delivery).collect()

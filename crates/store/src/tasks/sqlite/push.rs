@@ -59,6 +59,7 @@ impl Tasks {
     pub(super) async fn first_due_deliveries(
         &self,
         now: Timestamp,
+        after: i64,
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
         let rows = sqlx::query(
@@ -70,9 +71,10 @@ impl Tasks {
                ON push_config.task = delivery.task AND push_config.id = delivery.config \
              JOIN task_event \
                ON task_event.task = delivery.task AND task_event.sequence = delivery.sequence \
-             WHERE delivery.not_before <= ? ORDER BY delivery.id LIMIT ?",
+             WHERE delivery.not_before <= ? AND delivery.id > ? ORDER BY delivery.id LIMIT ?",
         )
         .bind(to_micros(now))
+        .bind(after)
         .bind(limit)
         .fetch_all(&self.0.readers)
         .await?;
