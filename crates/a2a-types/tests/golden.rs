@@ -208,6 +208,7 @@ fn errors_have_the_codes_and_reasons_of_the_specification() {
     ] {
         let object = error.to_object();
         assert_eq!((object.code, error.status()), (code, (status, name)), "{error}");
+        assert_eq!(A2aError::code_of_reason(reason), Some(code), "{error}");
         let details = error.details();
         let info = details.last().expect("every error has details");
         assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
@@ -217,6 +218,7 @@ fn errors_have_the_codes_and_reasons_of_the_specification() {
         );
         assert_eq!((object.message, object.data), (error.to_string(), Some(json!(details))));
     }
+    assert_eq!(A2aError::code_of_reason("QUOTA_EXCEEDED"), None);
     let field = A2aError::invalid_field("message.parts", "must not be empty").to_object();
     let violation = json!({"@type": "type.googleapis.com/google.rpc.BadRequest",
         "fieldViolations": [{"field": "message.parts", "description": "must not be empty"}]});
