@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use incident::{CorrelationRule, Limits};
-use rpc::a2a::{PeerConfig, PeerError, ServerConfig};
+use rpc::a2a::{PeerConfig, ServerConfig, SettingError};
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
@@ -154,10 +154,10 @@ impl Configuration for Config {
             return zero("limits.rounds");
         }
         for (name, peer) in self.agents.named() {
-            let named = |error: PeerError| {
-                ConfigError::setting(format!("agents.{name}.{}", error.field), error.why)
+            let named = |error: SettingError| {
+                ConfigError::setting(format!("agents.{name}.{}", error.field), error.message)
             };
-            peer.validate().map_err(named)?;
+            peer.check().map_err(named)?;
         }
         self.a2a
             .check()

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use incident::{Diagnosis, Event, Incident, IncidentId, Outcome, Payload, Phase, TicketRef};
 use jiff::Timestamp;
-use rpc::a2a::{Client, ClientError, ClientOptions, PeerConfig, PeerError, Send};
+use rpc::a2a::{Client, ClientError, ClientOptions, PeerConfig, Send, SettingError};
 use store::{OutboxRow, StoreError};
 use tokio::sync::watch;
 
@@ -82,7 +82,7 @@ enum Tried {
 }
 
 impl Performer {
-    pub(crate) fn new(engine: Arc<Engine>) -> Result<Self, PeerError> {
+    pub(crate) fn new(engine: Arc<Engine>) -> Result<Self, SettingError> {
         let agents = engine.config.agents.clone();
         // What is repeated, and when, the outbox says.
         let options = ClientOptions { retries: 0, ..ClientOptions::default() };

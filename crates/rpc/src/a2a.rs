@@ -21,7 +21,7 @@ pub use auth::{
 };
 pub use caller::Caller;
 pub use card::{LIMITS_EXTENSION_URI, Profile, SkillSchemas};
-pub use client::{Client, ClientError, ClientOptions, EventStream, PeerConfig, PeerError, Send};
+pub use client::{Client, ClientError, ClientOptions, EventStream, PeerConfig, Send};
 pub use config::{ProviderConfig, ServerConfig};
 pub use limits::LimitsConfig;
 pub use memory::MemoryTaskStore;

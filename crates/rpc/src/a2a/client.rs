@@ -37,10 +37,11 @@ use binding::{Endpoint, Method};
 use cache::Cached;
 use transport::{Ask, Transport};
 
+use super::SettingError;
 use super::signature::{PinnedKeys, verify as verify_card};
 
 pub use error::ClientError;
-pub use peer::{PeerConfig, PeerError};
+pub use peer::PeerConfig;
 pub use stream::EventStream;
 
 /// The id of the last event a broken stream gave.
@@ -104,7 +105,7 @@ impl Client {
     ///
     /// # Errors
     /// The URL cannot be called.
-    pub fn new(base: Url, options: ClientOptions) -> Result<Self, PeerError> {
+    pub fn new(base: Url, options: ClientOptions) -> Result<Self, SettingError> {
         let began = tokio::time::Instant::now();
         let time = move || Timestamp::UNIX_EPOCH.saturating_add(began.elapsed());
         Self::of_peer(base.into(), options, Arc::new(move || time().unwrap_or(Timestamp::MAX)))
@@ -118,11 +119,11 @@ impl Client {
         peer: PeerConfig,
         options: ClientOptions,
         time: Arc<dyn Fn() -> Timestamp + std::marker::Send + Sync>,
-    ) -> Result<Self, PeerError> {
-        peer.validate()?;
+    ) -> Result<Self, SettingError> {
+        peer.check()?;
         let keys = peer.signature_keys.as_deref().map(PinnedKeys::open).transpose();
-        let keys = keys.map_err(|why| PeerError { field: "signature_keys", why })?;
-        let unusable = |error: reqwest::Error| PeerError { field: "url", why: error.to_string() };
+        let keys = keys.map_err(|why| SettingError::new("signature_keys", why))?;
+        let unusable = |error: reqwest::Error| SettingError::new("url", error.to_string());
         let transport = Transport::new(peer, options).map_err(unusable)?;
         let inner =
             Inner { transport, time, keys, card: Mutex::default(), requests: AtomicU64::new(1) };

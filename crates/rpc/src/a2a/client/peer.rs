@@ -9,6 +9,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use url::Url;
 
+use crate::a2a::SettingError;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
     /// The card is published under it, and calls and the token go to its origin.
@@ -25,14 +27,6 @@ pub struct PeerConfig {
     pub extensions: Vec<String>,
 }
 
-/// A setting of a peer that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {why}")]
-pub struct PeerError {
-    pub field: &'static str,
-    pub why: String,
-}
-
 impl From<Url> for PeerConfig {
     fn from(url: Url) -> Self {
         Self {
@@ -47,9 +41,11 @@ impl From<Url> for PeerConfig {
 }
 
 impl PeerConfig {
+    /// Checks what types cannot, without reading a file.
+    ///
     /// # Errors
-    /// The first setting that cannot work.
-    pub fn validate(&self) -> Result<(), PeerError> {
+    /// The first setting that cannot be used.
+    pub fn check(&self) -> Result<(), SettingError> {
         check_url("url", &self.url)?;
         if let Some(url) = &self.card_url {
             check_url("card_url", url)?;
@@ -58,7 +54,7 @@ impl PeerConfig {
             check_url("allowed_origins", origin)?;
             if origin.path() != "/" || origin.query().is_some() || origin.fragment().is_some() {
                 let why = format!("{origin} must be an origin, such as https://agent.example:8443");
-                return Err(PeerError { field: "allowed_origins", why });
+                return Err(SettingError::new("allowed_origins", why));
             }
         }
         Ok(())
@@ -72,8 +68,8 @@ impl PeerConfig {
     }
 }
 
-fn check_url(field: &'static str, url: &Url) -> Result<(), PeerError> {
-    let wrong = |why: &str| Err(PeerError { field, why: why.to_owned() });
+fn check_url(field: &str, url: &Url) -> Result<(), SettingError> {
+    let wrong = |why: &str| Err(SettingError::new(field, why));
     if !matches!(url.scheme(), "http" | "https") {
         return wrong("must be an http or https URL");
     }
@@ -151,7 +147,7 @@ mod tests {
         let whole = r#"{"url": "https://a", "card_url": "https://cards/a", "token_file": "t",
             "signature_keys": "k", "allowed_origins": ["https://b:8443"], "extensions": []}"#;
         let whole = read(whole).unwrap();
-        assert_eq!((whole.validate(), whole.extensions.len()), (Ok(()), 0));
+        assert_eq!((whole.check(), whole.extensions.len()), (Ok(()), 0));
         for (wrong, why) in [
             ("{\"url\": \"http://a\", \"tokn_file\": \"x\"}", "unknown field `tokn_file`"),
             ("{\"token_file\": \"x\"}", "missing field `url`"),
@@ -171,7 +167,7 @@ mod tests {
             (r#"{"url": "http://a", "card_url": "file:///card"}"#, "card_url"),
             (r#"{"url": "http://a", "allowed_origins": ["http://b/path"]}"#, "allowed_origins"),
         ] {
-            assert_eq!(read(json).unwrap().validate().unwrap_err().field, field, "{json}");
+            assert_eq!(read(json).unwrap().check().unwrap_err().field, field, "{json}");
         }
     }
 
