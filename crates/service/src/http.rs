@@ -1,7 +1,9 @@
 //! Listeners. Every connection gets TCP_NODELAY (an SSE answer costs 44 ms without it), every
 //! program answers `/healthz`, `/readyz` and `/metrics`, and a panic in a handler is a 500.
 
+use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::State;
@@ -21,6 +23,10 @@ use crate::Process;
 /// Requests one listener works on at a time. Beyond it, senders receive 503 and retry; health and
 /// metrics are answered still.
 const REQUESTS_IN_HAND: usize = 4096;
+
+/// How long shutdown waits for connections. Whoever has not sent the whole of a request by then, or
+/// does not read its answer, is cut off when the process ends.
+const LINGER: Duration = Duration::from_secs(8);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{program} cannot listen on {address}; free that port or change it ({setting})")]
@@ -63,12 +69,21 @@ pub async fn serve(
         .layer(bounded)
         .merge(operational_routes(process.clone()))
         .layer(CatchPanicLayer::new());
-    let shutdown = process.shutdown_token();
+    let (shutdown, ending) = (process.shutdown_token(), process.shutdown_token());
     let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    let lingering = async move {
+        ending.cancelled().await;
+        tokio::time::sleep(LINGER).await;
+    };
     process.spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "listener stopped");
+        tokio::select! {
+            served = serving.into_future() => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "listener stopped");
+                }
+            }
+            () = lingering => tracing::warn!(%bound, "connections do not end and are cut off"),
         }
     });
     tracing::debug!(program = process.name(), %bound, "listening");
@@ -98,4 +113,26 @@ async fn ready(State(process): State<Process>) -> Response {
 async fn metrics(State(process): State<Process>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], process.metrics().encode()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_sent_request_does_not_fail_the_shutdown() {
+        let process = Process::new("program");
+        let address = serve(&process, "127.0.0.1:0", "listen", Router::new()).await.unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(b"POST / HT").await.unwrap();
+        // Accepted in order: once this one is answered, that one is in hand.
+        let mut other = TcpStream::connect(address).await.unwrap();
+        other.write_all(b"GET /healthz HTTP/1.1\r\nhost: program\r\n\r\n").await.unwrap();
+        other.read_u8().await.unwrap();
+        process.shut_down(Duration::from_secs(10)).await.unwrap();
+        drop(connection);
+    }
 }
