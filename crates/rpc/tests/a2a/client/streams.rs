@@ -122,7 +122,11 @@ async fn a_stream_outlives_the_deadline_of_a_call() {
     let answers = client.run(say("gate", None), PATIENCE);
     let gate = async {
         served.script.started(1).await;
-        tokio::time::sleep(deadline + Duration::from_millis(200)).await;
+        // A call that began after the stream, and gets no answer, has met its deadline.
+        let unanswered = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", unanswered.local_addr().unwrap());
+        let error = super::client_within(&url, deadline).card().await.unwrap_err();
+        assert!(matches!(error, ClientError::Deadline { .. }), "{error}");
         served.script.gate.add_permits(1);
     };
     let (answer, ()) = tokio::join!(answers, gate);
