@@ -31,6 +31,12 @@ const OUTSIDE: &[&str] = &[
     "JIRA_TOKEN_FILE",
     "PROMETHEUS_TOKEN_FILE",
     "ALERTMANAGER_TOKEN_FILE",
+    "DIAGNOSTIC_AGENT_URL",
+    "DIAGNOSTIC_AGENT_TOKEN_FILE",
+    "RESOLUTION_AGENT_URL",
+    "RESOLUTION_AGENT_TOKEN_FILE",
+    "TICKETING_AGENT_URL",
+    "TICKETING_AGENT_TOKEN_FILE",
 ];
 
 pub(crate) async fn up(arguments: Up) -> anyhow::Result<()> {
@@ -161,15 +167,10 @@ impl<'a> Fleet<'a> {
     /// Who holds the roles: the agents of this process, and for one that was left out whoever the
     /// settings name.
     fn agents(&self, configured: ingress::Agents) -> anyhow::Result<ingress::Agents> {
-        let token = self.data(AGENTS_TOKEN);
         let own = |program: Program, port: u16, configured: PeerConfig| {
-            let default = Url::parse(&format!("http://127.0.0.1:{port}"))?;
             let is_left_out = self.arguments.without.contains(&program);
-            if is_left_out && configured.url != default {
-                return Ok(configured);
-            }
-            let token_file = (!is_left_out).then(|| token.clone()).or(configured.token_file);
-            anyhow::Ok(PeerConfig { token_file, ..self.url(port)?.into() })
+            let token = (!is_left_out).then(|| self.data(AGENTS_TOKEN));
+            holder(name_of(program), port, configured, self.url(port)?, token)
         };
         Ok(ingress::Agents {
             diagnostic: own(Program::DiagnosticAgent, 5010, configured.diagnostic)?,
@@ -268,6 +269,30 @@ impl<'a> Fleet<'a> {
     }
 }
 
+/// Who holds the role of an agent: the one of this process at `here`, which has a token, or the one
+/// that the settings name. Keys that are pinned hold for either.
+fn holder(
+    agent: &str,
+    port: u16,
+    configured: PeerConfig,
+    here: Url,
+    token: Option<PathBuf>,
+) -> anyhow::Result<PeerConfig> {
+    let is_default = configured.url == Url::parse(&format!("http://127.0.0.1:{port}"))?;
+    let Some(token) = token else {
+        let url = if is_default { here } else { configured.url };
+        return Ok(PeerConfig { url, ..configured });
+    };
+    anyhow::ensure!(
+        is_default,
+        "the settings name {} for the {agent} of this process: add --without {agent}",
+        configured.url
+    );
+    let (card_url, allowed_origins) = (None, Vec::new());
+    let token_file = Some(token);
+    Ok(PeerConfig { url: here, token_file, card_url, allowed_origins, ..configured })
+}
+
 /// Writes a fresh token that only this user may read.
 fn write_token(path: &Path) -> std::io::Result<()> {
     use std::io::{Read, Write};
@@ -294,5 +319,33 @@ fn name_of(program: Program) -> &'static str {
         Program::ResolutionAgent => "resolution-agent",
         Program::TicketingAgent => "ticketing-agent",
         Program::Ingress => "ingress",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pinned_keys_hold_and_no_agent_takes_a_role_unasked() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let here = url("http://127.0.0.1:6010");
+        let pinned = |at: &str| {
+            let signature_keys = Some("keys.json".into());
+            PeerConfig { signature_keys, ..url(at).into() }
+        };
+        let holder = |at: &str, token: Option<&str>| {
+            holder("diagnostic-agent", 5010, pinned(at), here.clone(), token.map(Into::into))
+        };
+
+        let own = holder("http://127.0.0.1:5010", Some("token")).unwrap();
+        assert_eq!((&own.url, own.token_file), (&here, Some("token".into())));
+        assert_eq!(own.signature_keys, Some("keys.json".into()));
+        let elsewhere = holder("http://127.0.0.1:5010", None).unwrap();
+        assert_eq!((&elsewhere.url, elsewhere.token_file), (&here, None));
+        assert_eq!(elsewhere.signature_keys, Some("keys.json".into()));
+        assert_eq!(holder("https://other", None).unwrap(), pinned("https://other"));
+        let error = holder("https://other", Some("token")).unwrap_err().to_string();
+        assert!(error.contains("--without diagnostic-agent"), "{error}");
     }
 }

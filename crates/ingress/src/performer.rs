@@ -87,11 +87,14 @@ impl Performer {
         // What is repeated, and when, the outbox says.
         let options = ClientOptions { retries: 0, ..ClientOptions::default() };
         let time = engine.process.time_source();
-        let client = |peer: PeerConfig| Client::of_peer(peer, options.clone(), time.clone());
+        let client = |role: &str, peer: PeerConfig| {
+            let client = Client::of_peer(peer, options.clone(), time.clone());
+            client.map_err(|error| error.within(&format!("agents.{role}")))
+        };
         Ok(Self {
-            diagnostic: client(agents.diagnostic)?,
-            resolution: client(agents.resolution)?,
-            ticketing: client(agents.ticketing)?,
+            diagnostic: client("diagnostic", agents.diagnostic)?,
+            resolution: client("resolution", agents.resolution)?,
+            ticketing: client("ticketing", agents.ticketing)?,
             engine,
             busy: Mutex::default(),
         })

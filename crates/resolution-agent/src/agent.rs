@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use a2a_types::TaskState;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use incident::gates::Policy;
@@ -33,7 +34,12 @@ impl Agent for Resolver {
                     let answer = help::answer(&self.runbooks, &self.policy);
                     Ok(job.updates.complete(answer).await?)
                 }
-                Request::Resolve(request) => Resolution::new(self, *request, job).run().await,
+                Request::Resolve(request) => {
+                    if job.task.status.state == TaskState::Submitted {
+                        job.updates.working("planning").await?;
+                    }
+                    Resolution::new(self, *request, job).run().await
+                }
             }
         }
         .boxed()
