@@ -84,13 +84,9 @@ pub(super) async fn serve(State(server): State<Server>, request: Request) -> Res
 
 async fn answer(server: &Inner, request: Request) -> Response {
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
-    let (call, body) = match receive(server, request).await {
+    let (call, request) = match receive(server, request).await {
         Ok(received) => received,
-        Err(refusal) => return refused(Id::Null, refusal),
-    };
-    let request = match envelope::parse(&body) {
-        Ok(request) => request,
-        Err((id, error)) => return failed(id, error),
+        Err(answer) => return *answer,
     };
     match server.admission.negotiate(&headers, &uri) {
         Ok(activated) => activated.declare(dispatch(server, call, request, &headers).await),
@@ -98,8 +94,19 @@ async fn answer(server: &Inner, request: Request) -> Response {
     }
 }
 
+/// Who calls and what for, or the answer to a request that does not get so far.
+pub(super) async fn receive(
+    server: &Inner,
+    request: Request,
+) -> Result<(Call, Envelope), Box<Response>> {
+    let read = read(server, request).await;
+    let (call, body) = read.map_err(|refusal| Box::new(refused(Id::Null, refusal)))?;
+    let envelope = envelope::parse(&body).map_err(|(id, error)| Box::new(failed(id, error)))?;
+    Ok((call, envelope))
+}
+
 /// All that can be said of a request before its envelope is read.
-pub(super) async fn receive(server: &Inner, request: Request) -> Result<(Call, Bytes), Refusal> {
+async fn read(server: &Inner, request: Request) -> Result<(Call, Bytes), Refusal> {
     if request.method() != Method::POST {
         return Err(Refusal::method_not_allowed(request.method().as_str(), "POST"));
     }
@@ -190,7 +197,7 @@ pub(super) fn failed(id: Id, error: A2aError) -> Response {
     }
 }
 
-pub(super) fn refused(id: Id, refusal: Refusal) -> Response {
+fn refused(id: Id, refusal: Refusal) -> Response {
     let body = to_json(&Answer::error(id, refusal.error.to_object()));
     refusal.respond("application/json", body)
 }

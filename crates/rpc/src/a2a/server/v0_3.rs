@@ -7,7 +7,7 @@ mod outbound;
 
 use a2a_types::{
     A2aError, GetExtendedAgentCardRequest, Id, Request as Envelope, Response as Answer,
-    SendMessageResponse, TaskEvent, VERSION_HEADER, envelope,
+    SendMessageResponse, TaskEvent, VERSION_HEADER,
 };
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::admission::{Call, text_of};
-use super::json_rpc::{failed, receive, refused, respond, to_json};
+use super::json_rpc::{failed, receive, respond, to_json};
 use super::stream::{Events, last_event_id};
 use super::{Inner, Server, fields};
 
@@ -36,13 +36,9 @@ pub(super) async fn serve(State(server): State<Server>, request: Request) -> Res
 
 async fn answer(server: &Inner, request: Request) -> Response {
     let headers = request.headers().clone();
-    let (call, body) = match receive(server, request).await {
+    let (call, request) = match receive(server, request).await {
         Ok(received) => received,
-        Err(refusal) => return refused(Id::Null, refusal),
-    };
-    let request = match envelope::parse(&body) {
-        Ok(request) => request,
-        Err((id, error)) => return failed(id, error),
+        Err(answer) => return *answer,
     };
     let id = request.id.clone();
     match check_version(&headers) {
