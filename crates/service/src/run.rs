@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Configuration, Env, LogFormat, Process, init_telemetry, load_config};
@@ -63,9 +64,8 @@ where
     S: FnOnce(C, Process) -> F,
     F: Future<Output = anyhow::Result<Running>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some(address) = args.healthcheck {
-        return runtime.block_on(check_health(&address));
+        return runtime()?.block_on(check_health(&address));
     }
     let config: C = load_config(args.config.as_deref(), &Env::process())?;
     if args.check_config {
@@ -73,9 +73,12 @@ where
         println!("{name}: configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = run_until_signal(name, &runtime, config, args.log_format, start);
-    runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    run_with(name, config, args.log_format, start)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// The same for a program that has its settings from elsewhere, such as its own command line.
@@ -92,7 +95,7 @@ where
     S: FnOnce(C, Process) -> F,
     F: Future<Output = anyhow::Result<Running>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let outcome = run_until_signal(name, &runtime, config, log_format, start);
     runtime.shutdown_background();
     outcome
@@ -100,7 +103,7 @@ where
 
 fn run_until_signal<C, S, F>(
     name: &'static str,
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     config: C,
     log_format: LogFormat,
     start: S,
