@@ -9,7 +9,7 @@ use incident::{
 use jiff::Timestamp;
 use serde_json::json;
 use service::Process;
-use store::{OutboxRow, Store, StoreError, Transaction};
+use store::{FileStore, OutboxRow, StoreError, Transaction};
 use tokio::sync::{Notify, watch};
 
 use crate::Config;
@@ -17,7 +17,7 @@ use crate::metrics::{IngressMetrics, PhaseLabel};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) store: Store,
+    pub(crate) store: FileStore,
     pub(crate) process: Process,
     pub(crate) config: Config,
     pub(crate) metrics: IngressMetrics,
@@ -28,7 +28,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store, process: Process, config: Config) -> Self {
+    pub(crate) fn new(store: FileStore, process: Process, config: Config) -> Self {
         let metrics = IngressMetrics::new(process.metrics());
         let (work, changes) = (Notify::new(), watch::Sender::new(0));
         Self { store, process, config, metrics, work, changes }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use rpc::a2a::Server;
 use service::{Process, Running};
-use store::Store;
+use store::FileStore;
 use tokio::sync::Semaphore;
 
 use crate::agent::IngressAgent;
@@ -21,7 +21,7 @@ use crate::{card, console, routes};
 /// # Errors
 /// The database is in use, or an address cannot be listened on.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
-    let store = Store::open(&config.database).await.context("open the database")?;
+    let store = FileStore::open(&config.database).await.context("open the database")?;
     let card = card::card(&config.address()?);
     let options = config.a2a.open().context("settings of `a2a`")?;
     let waiting = Arc::new(Semaphore::new(config.queue_capacity));

@@ -140,7 +140,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
     if let Some(parent) = config.database.parent().filter(|path| !path.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
     }
-    let store = store::Store::open(&config.database).await?;
+    let store = store::FileStore::open(&config.database).await?;
     let listen = config.listen.clone();
     let deployer =
         Arc::new(change::Deployer::new(config, inventory, playbooks, store, process.clone())?);

@@ -97,7 +97,7 @@ fn raise_pool(key: &str) -> ChangeRequest {
 
 /// Leaves what a process leaves that is killed after it committed an intent.
 async fn begin(directory: &Path, id: &str, action: &str, asked: &ChangeRequest, intent: Value) {
-    let store = store::Store::open(&directory.join("changes.db")).await.unwrap();
+    let store = store::FileStore::open(&directory.join("changes.db")).await.unwrap();
     let grant = asked.grant.as_ref().unwrap();
     let change = store::Change {
         id: id.to_owned(),

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use incident::gates::Policy;
 use rpc::a2a::{Agent, AgentError, Job};
 use service::Process;
-use store::{Store, StoreError};
+use store::{FileStore, StoreError};
 
 use crate::planner::Profile;
 use crate::request::{self, Request};
@@ -21,7 +21,7 @@ pub(crate) struct Resolver {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) runbooks: Runbooks,
-    pub(crate) store: Store,
+    pub(crate) store: FileStore,
     pub(crate) tools: Tools,
     pub(crate) process: Process,
 }
@@ -68,7 +68,7 @@ mod tests {
     #[tokio::test]
     async fn a_database_that_does_not_answer_ends_no_task() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("agent.db")).await.unwrap();
+        let store = FileStore::open(&directory.path().join("agent.db")).await.unwrap();
         store.close().await;
         let error = store.lock_target("db-1", "task").await.unwrap_err();
         assert!(matches!(stored(error), AgentError::Store(_)));

@@ -40,7 +40,7 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
     let (mut policy, runbooks) = read_files(&config)?;
     policy.kill_switch = place_of_kill_switch(&policy)?;
     tracing::info!(kill_switch = %policy.kill_switch.display(), "this file would stop all changes");
-    let store = store::Store::open(&config.database).await?;
+    let store = store::FileStore::open(&config.database).await?;
     let tools = Tools::new(&config)?;
     let card = card::card(&config.address()?);
     let host = rpc::Host::new(

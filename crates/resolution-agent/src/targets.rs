@@ -6,16 +6,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
-use store::{Store, StoreError};
+use store::{FileStore, StoreError};
 
-pub(crate) fn routes(store: Store) -> Router {
+pub(crate) fn routes(store: FileStore) -> Router {
     let release = Router::new()
         .route("/api/v1/quarantine/{target}/release", post(release))
         .layer(middleware::from_fn(service::require_json));
     Router::new().route("/api/v1/quarantine", get(list)).merge(release).with_state(store)
 }
 
-async fn list(State(store): State<Store>) -> Response {
+async fn list(State(store): State<FileStore>) -> Response {
     match store.quarantined_targets().await {
         Ok(targets) => {
             let view = |(target, reason)| json!({"target": target, "reason": reason});
@@ -32,7 +32,7 @@ struct ReleaseRequest {
 }
 
 async fn release(
-    State(store): State<Store>,
+    State(store): State<FileStore>,
     Path(target): Path<String>,
     Json(request): Json<ReleaseRequest>,
 ) -> Response {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, ensure};
 use incident::TicketStatus;
-use store::{ChangeRow, Store};
+use store::{ChangeRow, FileStore};
 
 use crate::{Case, Program, Snapshot, Ticket, World};
 
@@ -107,7 +107,7 @@ async fn read_cases(world: &World) -> anyhow::Result<Vec<Case>> {
     Ok(cases)
 }
 
-async fn open(world: &World, program: Program) -> anyhow::Result<Store> {
+async fn open(world: &World, program: Program) -> anyhow::Result<FileStore> {
     let path = world.database(program);
-    Store::open(&path).await.with_context(|| format!("open {}", path.display()))
+    FileStore::open(&path).await.with_context(|| format!("open {}", path.display()))
 }

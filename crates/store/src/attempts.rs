@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::sqlite::{from_json, from_micros, to_json, to_micros};
-use crate::{Store, StoreError};
+use crate::{FileStore, StoreError};
 
 /// An attempt that is about to be made.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub struct AttemptRow {
     pub finished_at: Option<Timestamp>,
 }
 
-impl Store {
+impl FileStore {
     /// # Errors
     /// The intent is not committed: the effect must not happen.
     pub async fn begin_attempt(&self, attempt: &Attempt) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::sqlite::{from_json, from_micros, to_json, to_micros};
-use crate::{Store, StoreError};
+use crate::{FileStore, StoreError};
 
 /// A change that is about to be made.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub struct ChangeRow {
     pub finished_at: Option<Timestamp>,
 }
 
-impl Store {
+impl FileStore {
     /// Commits the intent.
     ///
     /// # Errors

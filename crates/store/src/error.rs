@@ -22,6 +22,16 @@ pub enum StoreError {
     },
     #[error("the audit chain of {incident} is broken at row {sequence}")]
     BrokenChain { incident: String, sequence: i64 },
+    /// Something it was decided on has changed since: read again and decide anew.
+    #[error("{what} has changed since it was read")]
+    Conflict { what: String },
+    /// Another replica has it now: whatever this one is doing about it must stop.
+    #[error("{what} is not this process's any more")]
+    Lost { what: String },
+    #[error("{target} has seen the fencing token {seen}: an older one may do nothing")]
+    Fenced { target: String, seen: i64 },
+    #[error("{target} is being changed by {by}")]
+    Busy { target: String, by: String },
     #[error("the database is unavailable")]
     Unavailable(#[from] sqlx::Error),
     #[error("setting `{name}` cannot be used")]

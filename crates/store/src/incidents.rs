@@ -6,22 +6,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::sqlite::{from_json, from_micros, to_json, to_micros};
-use crate::{Store, StoreError, Transaction};
-
-/// An incident with the time of its last change.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub incident: Incident,
-    pub changed_at: Timestamp,
-}
-
-/// One row of an incident's timeline.
-#[derive(Clone, Debug)]
-pub struct AuditRow {
-    /// From 1, without gaps.
-    pub sequence: i64,
-    pub entry: TimelineEntry,
-}
+use crate::{AuditRow, FileStore, StoreError, Stored, Transaction};
 
 impl Transaction<'_> {
     /// The open incident of a key.
@@ -177,7 +162,7 @@ impl Transaction<'_> {
     }
 }
 
-impl Store {
+impl FileStore {
     /// # Errors
     /// The database is unavailable.
     pub async fn incident(&self, id: IncidentId) -> Result<Option<Stored>, StoreError> {
@@ -301,7 +286,11 @@ impl Store {
 
 fn read_stored(row: &sqlx::sqlite::SqliteRow) -> Result<Stored, StoreError> {
     let incident = from_json(row.get("body"), "incident")?;
-    Ok(Stored { incident, changed_at: from_micros(row.get("changed_at")) })
+    Ok(Stored {
+        incident,
+        changed_at: from_micros(row.get("changed_at")),
+        base: crate::Base::default(),
+    })
 }
 
 fn link_hash(previous: &str, body: &str) -> String {

@@ -6,6 +6,7 @@ mod changes;
 mod error;
 mod incidents;
 mod outbox;
+mod port;
 mod sqlite;
 mod targets;
 mod tasks;
@@ -14,8 +15,11 @@ mod tickets;
 pub use attempts::{Attempt, AttemptRow};
 pub use changes::{Change, ChangeRow};
 pub use error::StoreError;
-pub use incidents::{AuditRow, Stored};
 pub use outbox::OutboxRow;
-pub use sqlite::{Store, Transaction};
+pub use port::{
+    AlertKey, AuditRow, Base, Batch, Claim, DeadLetter, Delivered, IncidentWrite, NewEffect,
+    OutboxEnd, Related, Replica, Store, StoreFuture, Stored,
+};
+pub use sqlite::{FileStore, Transaction};
 pub use targets::TargetLock;
 pub use tasks::{PostgresTasks, open_tasks};

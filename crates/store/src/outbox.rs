@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::sqlite::to_micros;
-use crate::{Store, StoreError, Transaction};
+use crate::{FileStore, StoreError, Transaction};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -78,7 +78,7 @@ impl Transaction<'_> {
     }
 }
 
-impl Store {
+impl FileStore {
     /// Rows of one kind that are due, oldest first.
     ///
     /// # Errors

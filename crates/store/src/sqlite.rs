@@ -26,7 +26,7 @@ const WRITER_WAIT: Duration = Duration::from_secs(10);
 
 /// One program's database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct FileStore {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
     pub(crate) committer: Arc<Committer>,
@@ -39,7 +39,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Transaction<'a>(pub(crate) sqlx::Transaction<'a, sqlx::Sqlite>);
 
-impl Store {
+impl FileStore {
     /// Opens the database at `path`, makes its tables, and keeps every other process out.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 
 use crate::sqlite::to_micros;
-use crate::{Store, StoreError};
+use crate::{FileStore, StoreError};
 
 /// What became of asking for a target's lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum TargetLock {
     Quarantined { reason: String },
 }
 
-impl Store {
+impl FileStore {
     /// Takes the lock of a target for `holder`. A holder that has it already keeps its token.
     ///
     /// # Errors

@@ -4,9 +4,9 @@ use incident::{IncidentId, TicketRef};
 use sqlx::Row;
 
 use crate::sqlite::{from_json, to_json};
-use crate::{Store, StoreError};
+use crate::{FileStore, StoreError};
 
-impl Store {
+impl FileStore {
     /// # Errors
     /// The database is unavailable.
     pub async fn ticket(&self, id: IncidentId) -> Result<Option<TicketRef>, StoreError> {

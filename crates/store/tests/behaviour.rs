@@ -18,7 +18,7 @@ macro_rules! on_sqlite {
         #[tokio::test]
         async fn $name() {
             let directory = tempfile::tempdir().unwrap();
-            let store = store::Store::open(&directory.path().join("test.db")).await.unwrap();
+            let store = store::FileStore::open(&directory.path().join("test.db")).await.unwrap();
             crate::behaviour::$module::$name(store.clone()).await;
             store.close().await;
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use incident::Phase;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
-use store::{Store, StoreError};
+use store::{FileStore, StoreError};
 
 use behaviour::sample::{at, id, incident, put, tell};
 
@@ -21,15 +21,15 @@ async fn raw(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
-async fn with_timeline(path: &Path) -> Store {
-    let store = Store::open(path).await.unwrap();
+async fn with_timeline(path: &Path) -> FileStore {
+    let store = FileStore::open(path).await.unwrap();
     put(&store, &[incident(1, "k")]).await;
     tell(&store, id(1), &["one", "two", "three"]).await;
     assert_eq!(store.verify_audit(id(1)).await.unwrap(), 3);
     store
 }
 
-async fn broken_at(store: &Store) -> i64 {
+async fn broken_at(store: &FileStore) -> i64 {
     match store.verify_audit(id(1)).await {
         Err(StoreError::BrokenChain { incident, sequence }) => {
             assert_eq!(incident, id(1).to_string());
@@ -66,14 +66,14 @@ async fn a_row_that_is_gone_or_moved_is_found() {
 async fn a_second_process_is_refused_until_the_first_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("new/test.db");
-    let first = Store::open(&path).await.unwrap();
-    let second = Store::open(&path).await;
+    let first = FileStore::open(&path).await.unwrap();
+    let second = FileStore::open(&path).await;
     assert!(matches!(&second, Err(StoreError::InUse { path: named }) if *named == path));
     let clone = first.clone();
     drop(first);
-    assert!(Store::open(&path).await.is_err(), "a clone holds the file too");
+    assert!(FileStore::open(&path).await.is_err(), "a clone holds the file too");
     drop(clone);
-    Store::open(&path).await.unwrap();
+    FileStore::open(&path).await.unwrap();
 }
 
 #[tokio::test]
@@ -81,9 +81,9 @@ async fn a_file_that_is_no_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.db");
     std::fs::write(&path, "this is a text of more than a hundred bytes. ".repeat(9)).unwrap();
-    assert!(Store::open(&path).await.is_err());
+    assert!(FileStore::open(&path).await.is_err());
     let inside = path.join("test.db");
-    assert!(matches!(Store::open(&inside).await, Err(StoreError::Open { .. })));
+    assert!(matches!(FileStore::open(&inside).await, Err(StoreError::Open { .. })));
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_reopened_file_has_everything() {
     transaction.commit().await.unwrap();
     store.lock_target("db-1", "t-1").await.unwrap();
     drop(store);
-    let store = Store::open(&path).await.unwrap();
+    let store = FileStore::open(&path).await.unwrap();
     assert_eq!(store.incident(id(1)).await.unwrap().unwrap().incident.phase, Phase::Diagnosing);
     assert_eq!(store.verify_audit(id(1)).await.unwrap(), 3);
     assert_eq!(store.due_outbox("resolve", at(0), 9).await.unwrap().len(), 1);
@@ -108,7 +108,7 @@ async fn a_reopened_file_has_everything() {
 async fn commits_are_durable_in_a_write_ahead_log() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.db");
-    let _store = Store::open(&path).await.unwrap();
+    let _store = FileStore::open(&path).await.unwrap();
     let row = sqlx::query("PRAGMA journal_mode").fetch_one(&mut raw(&path).await).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "wal");
 }

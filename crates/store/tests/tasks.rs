@@ -9,11 +9,11 @@ use a2a_types::{Artifact, Inserted, NewTask, Part, TaskState, TaskStore};
 use futures::future::{join, join_all};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
-use store::Store;
+use store::FileStore;
 use task_store_suite::sample::{advance, at, config, new, owner, put, query, record};
 
-async fn open(directory: &Path) -> (Store, Arc<dyn TaskStore>) {
-    let store = Store::open(&directory.join("test.db")).await.unwrap();
+async fn open(directory: &Path) -> (FileStore, Arc<dyn TaskStore>) {
+    let store = FileStore::open(&directory.join("test.db")).await.unwrap();
     let tasks = store.task_store();
     (store, tasks)
 }

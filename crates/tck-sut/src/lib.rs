@@ -10,7 +10,7 @@ use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::{Authentication, MemoryTaskStore, PushConfig, Server, ServerOptions};
 use service::{Process, Running};
-use store::Store;
+use store::FileStore;
 use url::Url;
 
 mod behaviour;
@@ -91,7 +91,7 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Runni
 async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn TaskStore>> {
     Ok(match &settings.database {
         Some(path) => {
-            Store::open(path).await.context("open the database (--database)")?.task_store()
+            FileStore::open(path).await.context("open the database (--database)")?.task_store()
         }
         None => Arc::new(MemoryTaskStore::default()),
     })

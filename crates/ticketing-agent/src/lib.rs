@@ -7,7 +7,7 @@ use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::Server;
 use service::{Process, Running};
-use store::Store;
+use store::FileStore;
 
 mod card;
 mod config;
@@ -36,7 +36,7 @@ pub use tracker::{NewComment, NewTicket, Ticket, Tracker};
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let tracker = open_tracker(&config, &process)?;
     tracing::debug!(tracker = tracker.name(), "tracker opened");
-    let store = Store::open(&config.database).await.context("open the database (database)")?;
+    let store = FileStore::open(&config.database).await.context("open the database (database)")?;
     let desk = sync::Desk::new(tracker, store.clone());
     let agent = Arc::new(skills::SyncTicket { desk, clock: process.clock().clone() });
     let host = Host::new(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use incident::{IncidentId, TicketComment, TicketRef, TicketUpdate};
 use jiff::Timestamp;
-use store::{Store, StoreError};
+use store::{FileStore, StoreError};
 
 use crate::document::{Document, Span};
 use crate::error::TrackerError;
@@ -21,7 +21,7 @@ const ENTRY_CHARS: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Desk {
     tracker: Tracker,
-    store: Store,
+    store: FileStore,
     turns: Mutex<HashMap<IncidentId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -55,7 +55,7 @@ impl SyncError {
 type Result<T> = std::result::Result<T, SyncError>;
 
 impl Desk {
-    pub(crate) fn new(tracker: Tracker, store: Store) -> Self {
+    pub(crate) fn new(tracker: Tracker, store: FileStore) -> Self {
         Self { tracker, store, turns: Mutex::default() }
     }
 

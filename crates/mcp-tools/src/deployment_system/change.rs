@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rpc::mcp::server::ToolError;
 use serde_json::{Value, json};
 use service::Process;
-use store::{Store, StoreError};
+use store::{FileStore, StoreError};
 use tokio::sync::OwnedMutexGuard;
 
 use super::action::{Action, Asked, parse};
@@ -29,7 +29,7 @@ pub(super) struct Deployer {
     targets: BTreeMap<String, Reachable>,
     pub(super) playbooks: Playbooks,
     ansible: Ansible,
-    pub(super) store: Store,
+    pub(super) store: FileStore,
     pub(super) process: Process,
 }
 
@@ -70,7 +70,7 @@ impl Deployer {
         config: Config,
         inventory: Inventory,
         playbooks: Playbooks,
-        store: Store,
+        store: FileStore,
         process: Process,
     ) -> anyhow::Result<Self> {
         let ansible = Ansible::new(

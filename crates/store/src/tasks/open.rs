@@ -6,7 +6,7 @@ use std::sync::Arc;
 use a2a_types::TaskStore;
 
 use super::PostgresTasks;
-use crate::{Store, StoreError};
+use crate::{FileStore, StoreError};
 
 /// Opens a task store: `database` is a `postgres://` URL or the path of a SQLite file. Tasks are
 /// kept under the name of the agent where a database is shared; a file belongs to one agent.
@@ -18,7 +18,9 @@ pub async fn open_tasks(database: &str, agent: &str) -> Result<Arc<dyn TaskStore
         Ok(Kind::Postgres) => {
             PostgresTasks::connect(database, agent).await.map(|tasks| Arc::new(tasks) as _)
         }
-        Ok(Kind::Sqlite) => Store::open(Path::new(database)).await.map(|store| store.task_store()),
+        Ok(Kind::Sqlite) => {
+            FileStore::open(Path::new(database)).await.map(|store| store.task_store())
+        }
         Err(problem) => Err(StoreError::Refused { field: "it", problem }),
     };
     opened.map_err(|source| StoreError::Setting { name: "database", source: Box::new(source) })

@@ -17,7 +17,7 @@ use sqlx::SqlitePool;
 
 use super::Committer;
 use super::row::Write;
-use crate::{Store, StoreError};
+use crate::{FileStore, StoreError};
 
 pub(crate) fn start_committer(
     pool: SqlitePool,
@@ -32,7 +32,7 @@ pub(crate) async fn has_pushes(pool: &SqlitePool) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM push_config)").fetch_one(pool).await?)
 }
 
-impl Store {
+impl FileStore {
     /// This database as the place where an A2A server keeps its tasks.
     pub fn task_store(&self) -> Arc<dyn TaskStore> {
         Arc::new(Tasks(self.clone()))
@@ -40,7 +40,7 @@ impl Store {
 }
 
 #[derive(Debug)]
-struct Tasks(Store);
+struct Tasks(FileStore);
 
 impl TaskStore for Tasks {
     fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {

@@ -2,7 +2,7 @@
 
 use incident::AttemptId;
 use serde_json::json;
-use store::{Attempt, Store, StoreError};
+use store::{Attempt, FileStore, StoreError};
 use uuid::Uuid;
 
 use super::sample::at;
@@ -17,7 +17,7 @@ fn attempt(number: u128, task: &str, target: &str, seconds: i64) -> Attempt {
     }
 }
 
-pub(crate) async fn attempts_are_found_by_task_target_and_time(store: Store) {
+pub(crate) async fn attempts_are_found_by_task_target_and_time(store: FileStore) {
     let all = [
         attempt(1, "t-1", "db-1", 10),
         attempt(2, "t-1", "app-1", 20),
@@ -39,7 +39,7 @@ pub(crate) async fn attempts_are_found_by_task_target_and_time(store: Store) {
     assert_eq!(store.attempts_since(at(20)).await.unwrap().len(), 2);
 }
 
-pub(crate) async fn an_attempt_is_made_once(store: Store) {
+pub(crate) async fn an_attempt_is_made_once(store: FileStore) {
     let attempt = attempt(1, "t-1", "db-1", 10);
     store.begin_attempt(&attempt).await.unwrap();
     let again = store.begin_attempt(&attempt).await;

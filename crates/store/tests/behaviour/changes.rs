@@ -2,7 +2,7 @@
 
 use incident::TicketRef;
 use serde_json::json;
-use store::{Change, Store, StoreError};
+use store::{Change, FileStore, StoreError};
 
 use super::sample::{at, id};
 
@@ -23,7 +23,7 @@ fn is_refused(result: Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::Exists { .. }))
 }
 
-pub(crate) async fn a_change_is_found_by_id_and_key(store: Store) {
+pub(crate) async fn a_change_is_found_by_id_and_key(store: FileStore) {
     let change = change("c-1", "k-1", Some("g-1"));
     store.begin_change(&change).await.unwrap();
     let begun = store.change("c-1").await.unwrap().unwrap();
@@ -36,19 +36,19 @@ pub(crate) async fn a_change_is_found_by_id_and_key(store: Store) {
     assert!(store.change_by_key("k-2").await.unwrap().is_none());
 }
 
-pub(crate) async fn a_key_makes_one_change(store: Store) {
+pub(crate) async fn a_key_makes_one_change(store: FileStore) {
     store.begin_change(&change("c-1", "k-1", None)).await.unwrap();
     assert!(is_refused(store.begin_change(&change("c-2", "k-1", None)).await));
     store.begin_change(&change("c-2", "k-2", None)).await.unwrap();
 }
 
-pub(crate) async fn a_grant_is_used_once(store: Store) {
+pub(crate) async fn a_grant_is_used_once(store: FileStore) {
     store.begin_change(&change("c-1", "k-1", Some("g-1"))).await.unwrap();
     assert!(is_refused(store.begin_change(&change("c-2", "k-2", Some("g-1"))).await));
     assert!(store.change("c-2").await.unwrap().is_none(), "nothing was begun");
 }
 
-pub(crate) async fn a_ticket_belongs_to_its_incident(store: Store) {
+pub(crate) async fn a_ticket_belongs_to_its_incident(store: FileStore) {
     assert_eq!(store.ticket(id(1)).await.unwrap(), None);
     let (key, url) = ("FB-1".to_owned(), "file:///FB-1".to_owned());
     let mut ticket = TicketRef { key, url, status: "To Do".into(), sequence: 1 };

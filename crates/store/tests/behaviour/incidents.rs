@@ -1,11 +1,11 @@
 //! Incidents, alerts, the timeline and deadlines.
 
 use incident::{Incident, Phase};
-use store::{Store, StoreError};
+use store::{FileStore, StoreError};
 
 use super::sample::{alert, at, closed, entry, id, incident, put, tell};
 
-pub(crate) async fn an_incident_reads_back_and_is_replaced(store: Store) {
+pub(crate) async fn an_incident_reads_back_and_is_replaced(store: FileStore) {
     assert!(store.incident(id(1)).await.unwrap().is_none());
     let mut incident = incident(1, "k");
     put(&store, std::slice::from_ref(&incident)).await;
@@ -16,7 +16,7 @@ pub(crate) async fn an_incident_reads_back_and_is_replaced(store: Store) {
     assert_eq!((stored.incident, stored.changed_at), (incident, at(2)));
 }
 
-pub(crate) async fn one_incident_of_a_key_is_open(store: Store) {
+pub(crate) async fn one_incident_of_a_key_is_open(store: FileStore) {
     let first = incident(1, "k");
     put(&store, &[first.clone(), incident(2, "other")]).await;
     let mut transaction = store.begin().await.unwrap();
@@ -30,14 +30,14 @@ pub(crate) async fn one_incident_of_a_key_is_open(store: Store) {
     assert!(transaction.open_incident(&"none".to_owned().into()).await.unwrap().is_none());
 }
 
-pub(crate) async fn the_newest_incident_of_a_key_is_found(store: Store) {
+pub(crate) async fn the_newest_incident_of_a_key_is_found(store: FileStore) {
     put(&store, &[closed(incident(1, "k")), closed(incident(2, "k")), incident(3, "l")]).await;
     let mut transaction = store.begin().await.unwrap();
     let latest = transaction.latest_incident(&"k".to_owned().into()).await.unwrap().unwrap();
     assert_eq!(latest, id(2));
 }
 
-pub(crate) async fn an_alert_leads_to_its_incident(store: Store) {
+pub(crate) async fn an_alert_leads_to_its_incident(store: FileStore) {
     put(&store, &[closed(incident(1, "k")), incident(2, "k")]).await;
     let mut transaction = store.begin().await.unwrap();
     assert!(transaction.incident_of_alert(&alert("f")).await.unwrap().is_none());
@@ -51,7 +51,7 @@ pub(crate) async fn an_alert_leads_to_its_incident(store: Store) {
     assert!(transaction.link_alert(&alert("g"), id(9)).await.is_err(), "no such incident");
 }
 
-pub(crate) async fn incidents_are_listed_newest_first_and_in_pages(store: Store) {
+pub(crate) async fn incidents_are_listed_newest_first_and_in_pages(store: FileStore) {
     let all: Vec<Incident> =
         (1..=5).map(|number| incident(number, &format!("k{number}"))).collect();
     put(&store, &all).await;
@@ -65,7 +65,7 @@ pub(crate) async fn incidents_are_listed_newest_first_and_in_pages(store: Store)
     assert_eq!(page(9, Some(id(1))).await, []);
 }
 
-pub(crate) async fn a_timeline_grows_and_verifies(store: Store) {
+pub(crate) async fn a_timeline_grows_and_verifies(store: FileStore) {
     put(&store, &[incident(1, "k"), incident(2, "l")]).await;
     assert_eq!(store.verify_audit(id(1)).await.unwrap(), 0);
     tell(&store, id(1), &["one", "two"]).await;
@@ -80,7 +80,7 @@ pub(crate) async fn a_timeline_grows_and_verifies(store: Store) {
     assert_eq!(store.verify_audit(id(2)).await.unwrap(), 1);
 }
 
-pub(crate) async fn deadlines_come_in_order(store: Store) {
+pub(crate) async fn deadlines_come_in_order(store: FileStore) {
     assert_eq!(store.next_deadline().await.unwrap(), None);
     let due = |number, seconds| {
         let deadline = Some(at(seconds));
@@ -92,7 +92,7 @@ pub(crate) async fn deadlines_come_in_order(store: Store) {
     assert_eq!(store.overdue(at(20)).await.unwrap(), [id(2), id(3)]);
 }
 
-pub(crate) async fn what_is_not_committed_is_gone(store: Store) {
+pub(crate) async fn what_is_not_committed_is_gone(store: FileStore) {
     put(&store, &[incident(1, "k")]).await;
     let mut transaction = store.begin().await.unwrap();
     transaction.put_incident(&incident(2, "l"), at(2)).await.unwrap();
@@ -107,7 +107,7 @@ pub(crate) async fn what_is_not_committed_is_gone(store: Store) {
     assert_eq!((rows.len(), rows[0].entry.summary.as_str()), (1, "after"));
 }
 
-pub(crate) async fn a_commit_is_seen_by_the_next_read(store: Store) {
+pub(crate) async fn a_commit_is_seen_by_the_next_read(store: FileStore) {
     for number in 1..=50 {
         put(&store, &[incident(number, &format!("k{number}"))]).await;
         assert!(store.incident(id(number)).await.unwrap().is_some(), "{number}");

@@ -1,11 +1,11 @@
 //! Effects that wait.
 
-use store::{OutboxRow, Store};
+use store::{FileStore, OutboxRow};
 
 use super::sample::{at, id, incident, put};
 
 /// Commits rows `(incident, kind)` and returns nothing: their order is their id.
-async fn push(store: &Store, rows: &[(u128, &str)]) {
+async fn push(store: &FileStore, rows: &[(u128, &str)]) {
     let mut transaction = store.begin().await.unwrap();
     for (number, kind) in rows {
         transaction.push_outbox(id(*number), kind, 1, at(0)).await.unwrap();
@@ -13,7 +13,7 @@ async fn push(store: &Store, rows: &[(u128, &str)]) {
     transaction.commit().await.unwrap();
 }
 
-async fn two_incidents(store: &Store) {
+async fn two_incidents(store: &FileStore) {
     put(store, &[incident(1, "k"), incident(2, "l")]).await;
 }
 
@@ -21,7 +21,7 @@ fn incidents(rows: &[OutboxRow]) -> Vec<incident::IncidentId> {
     rows.iter().map(|row| row.incident_id).collect()
 }
 
-pub(crate) async fn rows_come_in_order_of_kind_until_finished(store: Store) {
+pub(crate) async fn rows_come_in_order_of_kind_until_finished(store: FileStore) {
     two_incidents(&store).await;
     push(&store, &[(2, "resolve"), (1, "ticket"), (1, "resolve")]).await;
     let rows = store.due_outbox("resolve", at(0), 9).await.unwrap();
@@ -35,7 +35,7 @@ pub(crate) async fn rows_come_in_order_of_kind_until_finished(store: Store) {
     assert_eq!(store.due_outbox("ticket", at(0), 9).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn the_oldest_row_of_each_incident_comes_first(store: Store) {
+pub(crate) async fn the_oldest_row_of_each_incident_comes_first(store: FileStore) {
     two_incidents(&store).await;
     push(&store, &[(1, "ticket"), (1, "ticket"), (1, "ticket"), (2, "ticket")]).await;
     let rows = store.due_outbox_by_incident("ticket", at(0), 9).await.unwrap();
@@ -44,7 +44,7 @@ pub(crate) async fn the_oldest_row_of_each_incident_comes_first(store: Store) {
     assert_eq!((rows[0].id, rows[1].id), (all[0].id, all[3].id));
 }
 
-pub(crate) async fn a_delayed_row_waits_and_counts_definite_failures(store: Store) {
+pub(crate) async fn a_delayed_row_waits_and_counts_definite_failures(store: FileStore) {
     two_incidents(&store).await;
     push(&store, &[(1, "resolve"), (2, "resolve")]).await;
     let first = store.due_outbox("resolve", at(0), 1).await.unwrap().remove(0);
@@ -60,7 +60,7 @@ pub(crate) async fn a_delayed_row_waits_and_counts_definite_failures(store: Stor
     assert_eq!(store.next_outbox(at(20)).await.unwrap(), None);
 }
 
-pub(crate) async fn a_buried_row_is_a_dead_letter(store: Store) {
+pub(crate) async fn a_buried_row_is_a_dead_letter(store: FileStore) {
     two_incidents(&store).await;
     push(&store, &[(1, "resolve")]).await;
     let row = store.due_outbox("resolve", at(0), 1).await.unwrap().remove(0);
@@ -72,7 +72,7 @@ pub(crate) async fn a_buried_row_is_a_dead_letter(store: Store) {
     assert_eq!(dead, [(id(1).to_string(), "resolve".to_owned(), "never".to_owned())]);
 }
 
-pub(crate) async fn an_uncommitted_effect_is_not_performed(store: Store) {
+pub(crate) async fn an_uncommitted_effect_is_not_performed(store: FileStore) {
     two_incidents(&store).await;
     let mut transaction = store.begin().await.unwrap();
     transaction.push_outbox(id(1), "resolve", 1, at(0)).await.unwrap();

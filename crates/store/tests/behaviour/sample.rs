@@ -4,7 +4,7 @@ use incident::{
     Alert, AlertStatus, EntryKind, Incident, IncidentId, Phase, ResolvedBy, Severity, TimelineEntry,
 };
 use jiff::Timestamp;
-use store::Store;
+use store::FileStore;
 use uuid::Uuid;
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -65,7 +65,7 @@ pub(crate) fn entry(summary: &str) -> TimelineEntry {
 }
 
 /// Commits incidents.
-pub(crate) async fn put(store: &Store, incidents: &[Incident]) {
+pub(crate) async fn put(store: &FileStore, incidents: &[Incident]) {
     let mut transaction = store.begin().await.unwrap();
     for incident in incidents {
         transaction.put_incident(incident, at(2)).await.unwrap();
@@ -74,7 +74,7 @@ pub(crate) async fn put(store: &Store, incidents: &[Incident]) {
 }
 
 /// Commits entries of one incident's timeline.
-pub(crate) async fn tell(store: &Store, id: IncidentId, summaries: &[&str]) {
+pub(crate) async fn tell(store: &FileStore, id: IncidentId, summaries: &[&str]) {
     let mut transaction = store.begin().await.unwrap();
     for summary in summaries {
         transaction.append_audit(id, &entry(summary)).await.unwrap();
