@@ -116,17 +116,32 @@ where
     let process = Process::new(name);
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let running = start(config, process.clone()).await.context("start")?;
+        let starting = start(config, process.clone());
+        // A start that is stopped half-way has taken nothing in; what it opened is dropped.
+        let running = tokio::select! {
+            running = starting => running.context("start")?,
+            () = signals.next() => return drain(&process, &mut signals).await,
+        };
         tracing::info!(program = name, address = %running.address, "started");
         signals.next().await;
-        tracing::info!(program = name, "draining");
-        tokio::select! {
-            drained = process.shut_down(DRAIN) => drained.map_err(anyhow::Error::from),
-            () = signals.next() => anyhow::bail!("stopped by a second signal"),
-        }
+        drain(&process, &mut signals).await
     });
     drop(telemetry);
     outcome
+}
+
+/// Waits for what is in hand. A second signal ends the process here and now, as `kill -9` would: all
+/// that counts is on disk.
+#[expect(clippy::disallowed_methods, reason = "it skips the shutdown, which is what was asked for")]
+async fn drain(process: &Process, signals: &mut Signals) -> anyhow::Result<()> {
+    tracing::info!(program = process.name(), "draining");
+    tokio::select! {
+        drained = process.shut_down(DRAIN) => drained.map_err(anyhow::Error::from),
+        () = signals.next() => {
+            eprintln!("{}: stopped by a second signal", process.name());
+            std::process::exit(1)
+        }
+    }
 }
 
 struct Signals {
