@@ -17,8 +17,8 @@ pub use changes::{Change, ChangeRow};
 pub use error::StoreError;
 pub use outbox::OutboxRow;
 pub use port::{
-    AlertKey, AuditRow, Base, Batch, Claim, DeadLetter, Delivered, IncidentWrite, NewEffect,
-    OutboxEnd, Related, Replica, Store, StoreFuture, Stored,
+    AlertKey, AuditRow, Base, Batch, Claim, DeadLetter, Delivered, IncidentWrite, LockedTarget,
+    NewEffect, OutboxEnd, Related, Replica, Store, StoreFuture, Stored,
 };
 pub use sqlite::{FileStore, Transaction};
 pub use targets::TargetLock;

@@ -126,6 +126,16 @@ pub enum Claim {
     Busy,
 }
 
+/// A target whose lock a task holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedTarget {
+    pub target: String,
+    /// The task, as it was given to `lock_target`.
+    pub holder: String,
+    /// When this holder took it with its present token; `None` where an earlier version did.
+    pub since: Option<Timestamp>,
+}
+
 /// One program's database. A claim belongs to one replica, a process that keeps its lease alive by
 /// `heartbeat`; what a replica claimed is free again when its lease has run out or its process is
 /// proven dead. A write under a claim that is gone fails with [`StoreError::Lost`].
@@ -218,6 +228,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Closes a target to every later plan until a person releases it.
     fn quarantine_target(&self, target: String, reason: String) -> StoreFuture<'_, ()>;
+
+    /// Locked targets, by name; also those that are quarantined.
+    fn locked_targets(&self) -> StoreFuture<'_, Vec<LockedTarget>>;
 
     /// Quarantined targets with the reason, by name.
     fn quarantined_targets(&self) -> StoreFuture<'_, Vec<(String, String)>>;
