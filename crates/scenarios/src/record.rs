@@ -76,7 +76,7 @@ impl Record {
 impl std::fmt::Display for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut text = String::new();
-        for ChangeRow { change, outcome, finished_at } in &self.changes {
+        for ChangeRow { change, outcome, finished_at, .. } in &self.changes {
             let _ = writeln!(
                 text,
                 "change {} {} on {} at {}, finished {finished_at:?}: {outcome:?}",

@@ -26,6 +26,8 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeRow {
     pub change: Change,
+    /// What carries it out, as it was recorded before it could act.
+    pub executor: Option<Value>,
     /// `None` while it runs, and for ever when its process died: the outcome is unknown.
     pub outcome: Option<Value>,
     pub finished_at: Option<Timestamp>,
@@ -120,6 +122,7 @@ fn read(row: &SqliteRow) -> Result<ChangeRow, StoreError> {
             request: from_json(row.get("request"), "change")?,
             started_at: from_micros(row.get("started_at")),
         },
+        executor: None,
         outcome: outcome.map(|text| from_json(&text, "change outcome")).transpose()?,
         finished_at: row.get::<Option<i64>, _>("finished_at").map(from_micros),
     })

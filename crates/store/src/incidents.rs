@@ -2,9 +2,9 @@
 
 use incident::{Alert, Incident, IncidentId, IncidentKey, TimelineEntry};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use sqlx::Row;
 
+use crate::audit::link_hash;
 use crate::sqlite::{from_json, from_micros, to_json, to_micros};
 use crate::{AuditRow, FileStore, StoreError, Stored, Transaction};
 
@@ -291,8 +291,4 @@ fn read_stored(row: &sqlx::sqlite::SqliteRow) -> Result<Stored, StoreError> {
         changed_at: from_micros(row.get("changed_at")),
         base: crate::Base::default(),
     })
-}
-
-fn link_hash(previous: &str, body: &str) -> String {
-    hex::encode(Sha256::new().chain_update(previous).chain_update(body).finalize())
 }

@@ -2,9 +2,11 @@
 //! one transaction. Knows tables, not policy.
 
 mod attempts;
+mod audit;
 mod changes;
 mod error;
 mod incidents;
+mod options;
 mod outbox;
 mod port;
 mod sqlite;
@@ -15,6 +17,7 @@ mod tickets;
 pub use attempts::{Attempt, AttemptRow};
 pub use changes::{Change, ChangeRow};
 pub use error::StoreError;
+pub use options::OpenOptions;
 pub use outbox::OutboxRow;
 pub use port::{
     AlertKey, AuditRow, Base, Batch, Claim, DeadLetter, Delivered, IncidentWrite, LockedTarget,
