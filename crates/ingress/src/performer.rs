@@ -201,10 +201,12 @@ impl Performer {
     }
 
     async fn perform(&self, row: &OutboxRow, kind: Work) {
+        failpoints::hit(failpoints::AFTER_CLAIM);
         let tried = match self.try_row(row, kind).await {
             Ok(tried) => tried,
             Err(error) => Tried::Again { why: error.to_string(), counts: false },
         };
+        failpoints::hit(failpoints::AFTER_EFFECT);
         if let Err(error) = self.settle(row, kind, tried).await {
             tracing::error!(incident.id = %row.incident_id, kind = row.kind, ?error, "outbox");
         }
@@ -214,6 +216,7 @@ impl Performer {
         let Some(stored) = self.engine.store.incident(row.incident_id).await? else {
             return Ok(Tried::Done(Vec::new()));
         };
+        failpoints::hit(failpoints::BEFORE_EFFECT);
         let incident = stored.incident;
         let is_current = incident.round == row.round && !incident.phase.is_final();
         match kind {

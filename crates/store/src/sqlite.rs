@@ -95,6 +95,7 @@ impl Transaction<'_> {
     /// # Errors
     /// The changes are not committed.
     pub async fn commit(self) -> Result<(), StoreError> {
+        failpoints::hit(failpoints::BEFORE_COMMIT);
         Ok(self.0.commit().await?)
     }
 }

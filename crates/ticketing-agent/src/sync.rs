@@ -97,7 +97,9 @@ impl Desk {
         interrupted: Option<Timestamp>,
     ) -> Result<TicketRef> {
         let new = NewTicket { unanswered_since: interrupted, ..new_ticket(update) };
+        failpoints::hit(failpoints::BEFORE_EFFECT);
         let made = self.tracker.create(&new).await?;
+        failpoints::hit(failpoints::AFTER_EFFECT);
         tracing::info!(incident.id = %update.incident_id, ticket.key = made.key, "ticket linked");
         let ticket = TicketRef { key: made.key, url: made.url, status: made.status, sequence: 0 };
         self.store.put_ticket(update.incident_id, &ticket).await?;

@@ -376,7 +376,9 @@ impl Deployer {
     ) -> Result<Change, ToolError> {
         let Begun { id, checked, before, undo, started_at } = begun;
         let time = self.time_left(&checked.request);
+        failpoints::hit(failpoints::BEFORE_EFFECT);
         let (effect, ended) = self.act(&checked, &id, time).await;
+        failpoints::hit(failpoints::AFTER_EFFECT);
         let before = effect.before.unwrap_or(before);
         let after = match effect.after {
             Some(after) => after,

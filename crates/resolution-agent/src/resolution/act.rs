@@ -128,7 +128,10 @@ impl Resolution {
             }
             None => {
                 let (id, started_at) = self.begin(plan, name, &wanted).await?;
-                (id, started_at, self.call(plan, &wanted, effect, id, started_at).await)
+                failpoints::hit(failpoints::BEFORE_EFFECT);
+                let end = self.call(plan, &wanted, effect, id, started_at).await;
+                failpoints::hit(failpoints::AFTER_EFFECT);
+                (id, started_at, end)
             }
         };
         let now = self.resolver.process.now();

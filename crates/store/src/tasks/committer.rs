@@ -104,6 +104,7 @@ fn take_batch(waiting: &mut Vec<Waiting>) -> (Vec<Write>, Callers) {
 
 /// Commits a batch; where one write spoils it for all, each has a transaction of its own.
 async fn commit(backend: &impl Backend, writes: &[Write]) -> Vec<Result<Written, TaskStoreError>> {
+    failpoints::hit(failpoints::BEFORE_COMMIT);
     let error = match backend.commit(writes).await {
         Ok(written) => return written.into_iter().map(Ok).collect(),
         Err(error) => error,
