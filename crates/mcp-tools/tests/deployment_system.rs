@@ -86,6 +86,7 @@ fn request(action: &str, target: &str, parameters: Value, key: &str) -> ChangeRe
         idempotency_key: key.to_owned(),
         grant: Some(grant),
         deadline: in_seconds(30),
+        fencing_token: None,
         dry_run: false,
     }
 }

@@ -94,7 +94,8 @@ pub const TOOLS: [ToolDefinition; 9] = [
         name: STATUS,
         title: "State of a target or of a change",
         description: "Reads a target's present state and its latest changes, or one change by \
-                      its id or idempotency key. Changes nothing.",
+                      its id or idempotency key. Changes no target; a fencing token shuts out \
+                      changes with a smaller one.",
         input_schema: status_input_schema,
         output_schema: status_output_schema,
         effect: Effect::ReadOnly,
@@ -117,6 +118,11 @@ pub struct ChangeRequest {
     pub grant: Option<Grant>,
     /// After this nothing is started, and what runs is stopped.
     pub deadline: Timestamp,
+    /// The number of the lock under which the caller acts. Smaller than the greatest that the target
+    /// has seen: refused, nothing is done. No part of what the grant's digest is taken over: who
+    /// takes a step over asks for the same change with a greater token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing_token: Option<i64>,
     /// Says what would be done, with before and diff, and does nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -270,7 +276,7 @@ pub struct Inverse {
     pub parameters: Map<String, Value>,
 }
 
-/// One of the three is given.
+/// At least one of the first three is given. A change asked for by id or key is the only one answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatusInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,11 +285,16 @@ pub struct StatusInput {
     pub change_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// Needs `target`. Before this is answered, every later change of the target with a smaller token
+    /// is shut out for good; a token smaller than the greatest seen is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing_token: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusOutput {
     pub time: Timestamp,
+    /// Null where a change was asked for.
     pub target: Option<TargetStatus>,
     /// Newest first; empty when no such change is recorded.
     pub changes: Vec<Change>,
@@ -320,8 +331,19 @@ fn change_input_schema(parameters: Value) -> Value {
         required("idempotency_key", text("One per intended change", 200)),
         optional("grant", grant),
         required("deadline", time("After this nothing is started and what runs is stopped")),
+        optional("fencing_token", fencing_token()),
         optional("dry_run", flag("Only say what would be done")),
     ])
+}
+
+/// From 1 to the greatest integer that every JSON reader keeps.
+fn fencing_token() -> Value {
+    let description = "Number of the caller's lock of the target; a smaller one than the target has \
+                       seen is refused";
+    json!({
+        "type": "integer", "minimum": 1, "maximum": 9_007_199_254_740_991_i64,
+        "description": description
+    })
 }
 
 fn no_parameters() -> Value {
@@ -395,9 +417,11 @@ fn status_input_schema() -> Value {
         optional("target", target("Target of the inventory")),
         optional("change_id", text("Id of a change", 100)),
         optional("idempotency_key", text("Key of a change", 200)),
+        optional("fencing_token", fencing_token()),
     ]);
     schema["minProperties"] = json!(1);
-    schema["maxProperties"] = json!(1);
+    schema["dependentRequired"] = json!({"fencing_token": ["target"]});
+    schema["not"] = json!({"required": ["change_id", "idempotency_key"]});
     schema
 }
 

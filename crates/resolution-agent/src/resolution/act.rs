@@ -287,6 +287,7 @@ impl Resolution {
                 expires_at: deadline,
             }),
             deadline,
+            fencing_token: None,
             dry_run: false,
         }
     }
