@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The source of the current time and of waiting.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +26,20 @@ impl Clock {
         }
     }
 
+    /// A moment of this process, to measure how long something takes. It never jumps, whatever the
+    /// clock on the wall does, and means nothing to another process.
+    pub fn instant(&self) -> Instant {
+        match self {
+            Clock::System => Instant::now(),
+            Clock::Manual(manual) => manual.moment.borrow().instant,
+        }
+    }
+
     /// Waits until `duration` has passed on this clock.
     pub async fn sleep(&self, duration: Duration) {
         match self {
             Clock::System => tokio::time::sleep(duration).await,
-            Clock::Manual(manual) => manual.reach(manual.now() + duration).await,
+            Clock::Manual(manual) => manual.pass(duration).await,
         }
     }
 }
@@ -37,27 +47,45 @@ impl Clock {
 /// A clock for tests and simulation.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    now: Arc<watch::Sender<Timestamp>>,
+    moment: Arc<watch::Sender<Moment>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// What the clock on the wall says.
+    now: Timestamp,
+    /// Moves with time alone.
+    instant: Instant,
 }
 
 impl ManualClock {
     pub fn starting_at(now: Timestamp) -> Self {
-        Self { now: Arc::new(watch::Sender::new(now)) }
+        let moment = Moment { now, instant: Instant::now() };
+        Self { moment: Arc::new(watch::Sender::new(moment)) }
     }
 
     pub fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        self.moment.borrow().now
     }
 
     /// Moves time forward and wakes whoever waited for it.
     pub fn advance(&self, duration: Duration) {
-        self.now.send_modify(|now| *now += duration);
+        self.moment.send_modify(|moment| {
+            moment.now += duration;
+            moment.instant += duration;
+        });
     }
 
-    async fn reach(&self, at: Timestamp) {
-        let mut receiver = self.now.subscribe();
+    /// Sets the clock on the wall forward or back. No time passes, and nobody wakes.
+    pub fn jump(&self, by: SignedDuration) {
+        self.moment.send_modify(|moment| moment.now += by);
+    }
+
+    async fn pass(&self, duration: Duration) {
+        let mut receiver = self.moment.subscribe();
+        let until = receiver.borrow().instant + duration;
         // The sender lives in `self`, so the channel cannot close while this waits.
-        let _ = receiver.wait_for(|now| *now >= at).await;
+        let _ = receiver.wait_for(|moment| moment.instant >= until).await;
     }
 }
 
@@ -77,5 +105,23 @@ mod tests {
         manual.advance(Duration::from_secs(1));
         sleeping.await;
         assert_eq!(clock.now().to_string(), "2026-01-01T00:01:00Z");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_neither_ends_a_sleep_nor_prolongs_it() {
+        let manual = ManualClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+        let clock = Clock::Manual(manual.clone());
+        for hours in [1, -1] {
+            let before = clock.instant();
+            let sleeping = clock.sleep(Duration::from_secs(60));
+            tokio::pin!(sleeping);
+            assert!(futures::poll!(&mut sleeping).is_pending());
+            manual.jump(SignedDuration::from_hours(hours));
+            assert!(futures::poll!(&mut sleeping).is_pending(), "{hours}");
+            manual.advance(Duration::from_secs(60));
+            sleeping.await;
+            assert_eq!(clock.instant() - before, Duration::from_secs(60));
+        }
+        assert_eq!(clock.now().to_string(), "2026-01-01T00:02:00Z");
     }
 }
