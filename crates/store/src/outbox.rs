@@ -20,6 +20,9 @@ pub struct OutboxRow {
     pub attempt: u32,
     /// Failures of any kind so far, such as a peer that was away.
     pub tries: u32,
+    /// The newest row of this incident and kind when this one was claimed. Rows of one incident are
+    /// numbered in the order of its versions: what is read from now on is not older than any of them.
+    pub last: i64,
 }
 
 impl Transaction<'_> {
@@ -188,5 +191,6 @@ fn read(row: &SqliteRow) -> Option<OutboxRow> {
         round: row.get("round"),
         attempt: row.get("attempt"),
         tries: row.get("tries"),
+        last: row.get("id"),
     })
 }

@@ -73,8 +73,9 @@ pub struct Delivered {
 /// What becomes of an outbox row that this process has claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutboxEnd {
-    /// Its effect is confirmed.
-    Finished { id: i64 },
+    /// Its effect is confirmed. It serves the unclaimed rows of the same incident and kind up to
+    /// `last` too, which end with it; `last` is `id` where it serves itself alone.
+    Finished { id: i64, last: i64 },
     /// It is given up, and kept as a dead letter.
     Buried { id: i64, error: String, at: Timestamp },
 }
