@@ -6,6 +6,7 @@ mod audit;
 mod changes;
 mod error;
 mod incidents;
+mod memory;
 mod options;
 mod outbox;
 mod port;
@@ -17,6 +18,7 @@ mod tickets;
 pub use attempts::{Attempt, AttemptRow};
 pub use changes::{Change, ChangeRow};
 pub use error::StoreError;
+pub use memory::{AuditText, Call, Fault, Faults, MemoryDatabase};
 pub use options::OpenOptions;
 pub use outbox::OutboxRow;
 pub use port::{

@@ -1,0 +1,174 @@
+//! Incidents, the alerts that belong to them, and their timelines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use incident::{IncidentId, IncidentKey};
+use jiff::Timestamp;
+
+use crate::audit::{ChainCheck, broken, link_hash};
+use crate::sqlite::{from_json, to_json};
+use crate::{AlertKey, AuditRow, Base, Batch, IncidentWrite, Related, StoreError, Stored};
+
+#[derive(Debug, Default)]
+pub(super) struct Incidents {
+    rows: BTreeMap<IncidentId, Row>,
+    open: BTreeMap<IncidentKey, IncidentId>,
+    /// By the time of opening.
+    history: BTreeMap<IncidentKey, BTreeSet<(Timestamp, IncidentId)>>,
+    deadlines: BTreeSet<(Timestamp, IncidentId)>,
+    links: BTreeMap<AlertKey, IncidentId>,
+}
+
+#[derive(Debug)]
+struct Row {
+    stored: Stored,
+    audit: BTreeMap<i64, AuditText>,
+}
+
+/// A row of a timeline as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditText {
+    pub body: String,
+    /// Covers the row before it.
+    pub hash: String,
+}
+
+impl Incidents {
+    /// Whether the batch was decided on what is stored now.
+    pub(super) fn check(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut open: BTreeMap<&IncidentKey, Option<IncidentId>> = BTreeMap::new();
+        let mut written = BTreeSet::new();
+        for write in &batch.incidents {
+            let (id, key) = (write.incident.id, &write.incident.key);
+            if self.base(id) != write.base || !written.insert(id) {
+                return Err(StoreError::Conflict { what: id.to_string() });
+            }
+            let present = open.entry(key).or_insert_with(|| self.open.get(key).copied());
+            if write.incident.phase.is_final() {
+                *present = present.filter(|present| *present != id);
+            } else if present.replace(id).is_some_and(|present| present != id) {
+                let what = format!("the open incident of {}", key.as_str());
+                return Err(StoreError::Conflict { what });
+            }
+        }
+        let is_known = |id| self.rows.contains_key(id) || written.contains(id);
+        if batch.links.iter().all(|(_, id)| is_known(id)) {
+            Ok(())
+        } else {
+            Err(StoreError::Refused { field: "links", problem: "names an unknown incident" })
+        }
+    }
+
+    fn base(&self, id: IncidentId) -> Base {
+        self.rows.get(&id).map(|row| row.stored.base.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn put(&mut self, write: IncidentWrite) {
+        let IncidentWrite { incident, mut base, entries, at, .. } = write;
+        let (id, key) = (incident.id, incident.key.clone());
+        let former = self.rows.remove(&id);
+        let mut audit = BTreeMap::new();
+        if let Some(former) = former {
+            self.forget(&former.stored);
+            audit = former.audit;
+        }
+        for entry in &entries {
+            let body = to_json(entry);
+            base.sequence += 1;
+            base.hash = link_hash(&base.hash, &body);
+            audit.insert(base.sequence, AuditText { body, hash: base.hash.clone() });
+        }
+        base.version += 1;
+        if !incident.phase.is_final() {
+            self.open.insert(key.clone(), id);
+        }
+        self.history.entry(key).or_default().insert((incident.opened_at, id));
+        self.deadlines.extend(incident.deadline.map(|deadline| (deadline, id)));
+        self.rows.insert(id, Row { stored: Stored { incident, changed_at: at, base }, audit });
+    }
+
+    /// Takes a former state out of the indexes.
+    fn forget(&mut self, former: &Stored) {
+        let incident = &former.incident;
+        if self.open.get(&incident.key) == Some(&incident.id) {
+            self.open.remove(&incident.key);
+        }
+        if let Some(history) = self.history.get_mut(&incident.key) {
+            history.remove(&(incident.opened_at, incident.id));
+        }
+        if let Some(deadline) = incident.deadline {
+            self.deadlines.remove(&(deadline, incident.id));
+        }
+    }
+
+    pub(super) fn link(&mut self, alert: AlertKey, id: IncidentId) {
+        self.links.insert(alert, id);
+    }
+
+    pub(super) fn related(&self, alerts: &[AlertKey], keys: &[IncidentKey]) -> Related {
+        let mut related = Related::default();
+        for alert in alerts {
+            if let Some(id) = self.links.get(alert) {
+                related.links.insert(alert.clone(), *id);
+            }
+        }
+        let open = keys.iter().filter_map(|key| self.open.get(key));
+        let newest = keys.iter().filter_map(|key| self.history.get(key)?.last()).map(|(_, id)| id);
+        let ids: Vec<_> = related.links.values().chain(open).chain(newest).copied().collect();
+        for id in ids {
+            related.incidents.extend(self.get(id).map(|stored| (id, stored)));
+        }
+        related
+    }
+
+    pub(super) fn get(&self, id: IncidentId) -> Option<Stored> {
+        self.rows.get(&id).map(|row| row.stored.clone())
+    }
+
+    pub(super) fn newest(&self, limit: u32, before: Option<IncidentId>) -> Vec<Stored> {
+        let rows = self.rows.iter().rev();
+        rows.filter(|(id, _)| before.is_none_or(|before| **id < before))
+            .take(limit as usize)
+            .map(|(_, row)| row.stored.clone())
+            .collect()
+    }
+
+    pub(super) fn timeline(
+        &self,
+        id: IncidentId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let Some(row) = self.rows.get(&id) else { return Ok(Vec::new()) };
+        let rows = row.audit.iter().filter(|(sequence, _)| **sequence > after);
+        rows.take(limit as usize)
+            .map(|(sequence, text)| {
+                let entry = from_json(&text.body, "timeline entry")?;
+                Ok(AuditRow { sequence: *sequence, entry })
+            })
+            .collect()
+    }
+
+    pub(super) fn verify(&self, id: IncidentId) -> Result<i64, StoreError> {
+        let Some(row) = self.rows.get(&id) else { return Ok(0) };
+        let mut check = ChainCheck::default();
+        let bad = |sequence| broken(&id, sequence);
+        for (sequence, text) in &row.audit {
+            check.row(*sequence, &text.body, &text.hash).map_err(bad)?;
+        }
+        check.end(&row.stored.base).map_err(bad)
+    }
+
+    pub(super) fn audit_of(&mut self, id: IncidentId) -> Option<&mut BTreeMap<i64, AuditText>> {
+        self.rows.get_mut(&id).map(|row| &mut row.audit)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn overdue(&self, now: Timestamp, limit: u32) -> Vec<IncidentId> {
+        let due = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
+        due.take(limit as usize).map(|(_, id)| *id).collect()
+    }
+}
