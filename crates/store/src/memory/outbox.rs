@@ -23,6 +23,12 @@ struct Waiting {
     owner: Option<LeaseId>,
 }
 
+impl Waiting {
+    fn is_of(&self, incident_id: IncidentId, kind: &str) -> bool {
+        self.row.incident_id == incident_id && self.row.kind == kind
+    }
+}
+
 /// What is to be claimed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
@@ -37,7 +43,7 @@ impl Outbox {
     pub(super) fn check(&self, caller: Caller, ends: &[OutboxEnd]) -> Result<(), StoreError> {
         let mut ended = BTreeSet::new();
         for end in ends {
-            let (OutboxEnd::Finished { id } | OutboxEnd::Buried { id, .. }) = end;
+            let (OutboxEnd::Finished { id, .. } | OutboxEnd::Buried { id, .. }) = end;
             if !self.is_of(caller, *id) || !ended.insert(*id) {
                 return Err(lost(format!("outbox row {id}")));
             }
@@ -55,12 +61,19 @@ impl Outbox {
 
     fn insert(&mut self, incident_id: IncidentId, kind: String, round: u32, not_before: Timestamp) {
         self.last += 1;
-        let row = OutboxRow { id: self.last, incident_id, kind, round, attempt: 0, tries: 0 };
-        self.rows.insert(self.last, Waiting { row, not_before, owner: None });
+        let id = self.last;
+        let row = OutboxRow { id, incident_id, kind, round, attempt: 0, tries: 0, last: id };
+        self.rows.insert(id, Waiting { row, not_before, owner: None });
     }
 
-    pub(super) fn finish(&mut self, id: i64) {
-        self.rows.remove(&id);
+    /// Ends a row, and the unclaimed ones that it serves too.
+    pub(super) fn finish(&mut self, leases: &Leases, caller: Caller, id: i64, last: i64) {
+        let Some(Waiting { row, .. }) = self.rows.remove(&id) else { return };
+        self.rows.retain(|other, one| {
+            *other > last
+                || !one.is_of(row.incident_id, &row.kind)
+                || leases.is_claimed(one.owner, caller.now)
+        });
     }
 
     pub(super) fn bury(&mut self, id: i64, error: String, died_at: Timestamp) {
@@ -98,10 +111,16 @@ impl Outbox {
             .filter(|one| !wanted.one_each || taken.insert(one.row.incident_id));
         let rows: Vec<OutboxRow> =
             free.take(wanted.limit as usize).map(|one| one.row.clone()).collect();
-        for row in &rows {
-            self.set_owner(row.id, Some(caller.lease));
+        Ok(rows.into_iter().map(|row| self.take(row, caller)).collect())
+    }
+
+    fn take(&mut self, mut row: OutboxRow, caller: Caller) -> OutboxRow {
+        self.set_owner(row.id, Some(caller.lease));
+        let mut newest = self.rows.iter().rev();
+        if let Some((id, _)) = newest.find(|(_, one)| one.is_of(row.incident_id, &row.kind)) {
+            row.last = *id;
         }
-        Ok(rows)
+        row
     }
 
     fn set_owner(&mut self, id: i64, owner: Option<LeaseId>) {

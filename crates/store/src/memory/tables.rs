@@ -39,7 +39,9 @@ impl Tables {
         }
         for end in batch.outbox {
             match end {
-                OutboxEnd::Finished { id } => self.outbox.finish(id),
+                OutboxEnd::Finished { id, last } => {
+                    self.outbox.finish(&self.leases, caller, id, last);
+                }
                 OutboxEnd::Buried { id, error, at } => self.outbox.bury(id, error, at),
             }
         }
