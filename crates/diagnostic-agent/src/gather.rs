@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::join_all;
+use rpc::Http;
 use rpc::mcp::client::{Client, McpError, Options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,9 +33,9 @@ struct Tool {
 }
 
 impl Gatherer {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let logs = Tool::new(&config.log_analyzer).context("log_analyzer")?;
-        let metrics = Tool::new(&config.system_monitor).context("system_monitor")?;
+    pub(crate) fn new(config: &Config, http: &Http) -> anyhow::Result<Self> {
+        let logs = Tool::new(&config.log_analyzer, http).context("log_analyzer")?;
+        let metrics = Tool::new(&config.system_monitor, http).context("system_monitor")?;
         Ok(Self { logs, metrics })
     }
 
@@ -90,11 +91,12 @@ impl Gatherer {
 }
 
 impl Tool {
-    fn new(settings: &ToolSettings) -> anyhow::Result<Self> {
+    fn new(settings: &ToolSettings, http: &Http) -> anyhow::Result<Self> {
         let token = settings.token_file.as_deref().map(Secret::from_file).transpose()?;
         let options = Options {
             client_name: "firebreak-diagnostic-agent",
             bearer_token: token.map(|token| token.reveal().to_owned()),
+            http: http.clone(),
             ..Options::default()
         };
         let client = Client::new(settings.endpoint(), options)?;

@@ -33,7 +33,8 @@ pub use skills::ARTIFACT;
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let rules = RuleBook::load(&config.rules)?;
     tracing::info!(rules = rules.rules().len(), "rules loaded");
-    let gatherer = gather::Gatherer::new(&config).context("clients of the tools")?;
+    let gatherer = gather::Gatherer::new(&config, &process.exchange().into())
+        .context("clients of the tools")?;
     process.spawn_until_shutdown(gatherer.connect());
     let card = card::card(&config.address()?);
     let (listen, database) = (config.listen.clone(), config.database.clone());

@@ -85,7 +85,8 @@ impl Performer {
     pub(crate) fn new(engine: Arc<Engine>) -> Result<Self, SettingError> {
         let agents = engine.config.agents.clone();
         // What is repeated, and when, the outbox says.
-        let options = ClientOptions { retries: 0, ..ClientOptions::default() };
+        let http = engine.process.exchange().into();
+        let options = ClientOptions { retries: 0, http, ..ClientOptions::default() };
         let time = engine.process.time_source();
         let client = |role: &str, peer: PeerConfig| {
             let client = Client::of_peer(peer, options.clone(), time.clone());

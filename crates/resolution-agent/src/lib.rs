@@ -41,7 +41,7 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
     policy.kill_switch = place_of_kill_switch(&policy)?;
     tracing::info!(kill_switch = %policy.kill_switch.display(), "this file would stop all changes");
     let store = store::FileStore::open(&config.database).await?;
-    let tools = Tools::new(&config)?;
+    let tools = Tools::new(&config, process.exchange().into())?;
     let card = card::card(&config.address()?);
     let host = rpc::Host::new(
         process.time_source(),

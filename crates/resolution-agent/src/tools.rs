@@ -10,6 +10,7 @@ use anyhow::Context;
 use incident::Comparison;
 use incident::verification::Reading;
 use jiff::{SignedDuration, Timestamp};
+use rpc::Http;
 use rpc::mcp::client::{Client, McpError, Options};
 use service::Secret;
 use url::Url;
@@ -27,11 +28,12 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Config, http: Http) -> anyhow::Result<Self> {
         let token = config.deployment_token_file.as_deref().map(Secret::from_file).transpose()?;
         let options = |token: Option<Secret>| Options {
             client_name: NAME,
             bearer_token: token.map(|token| token.reveal().to_owned()),
+            http: http.clone(),
             ..Options::default()
         };
         let client = |url: &Url, token| {

@@ -3,9 +3,11 @@
 
 pub mod a2a;
 mod host;
+mod http;
 pub mod mcp;
 mod payload;
 mod trace;
 
 pub use host::Host;
+pub use http::{Exchange, Http, SendError};
 pub use payload::{PartError, part, payloads};

@@ -1,5 +1,6 @@
 //! Time as an argument: programs read it from here, so that a test can hold it still.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,24 @@ pub enum Clock {
     System,
     /// A clock that moves only when its `ManualClock` is told to.
     Manual(ManualClock),
+    /// Another clock on the wall, which may jump, and tokio's timers, which do not.
+    Wall(WallClock),
+}
+
+/// Tells a time that is not the machine's.
+#[derive(Clone)]
+pub struct WallClock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl WallClock {
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallClock").field(&(self.0)()).finish()
+    }
 }
 
 impl Clock {
@@ -23,6 +42,7 @@ impl Clock {
         match self {
             Clock::System => Timestamp::now(),
             Clock::Manual(manual) => manual.now(),
+            Clock::Wall(wall) => (wall.0)(),
         }
     }
 
@@ -30,7 +50,7 @@ impl Clock {
     /// clock on the wall does, and means nothing to another process.
     pub fn instant(&self) -> Instant {
         match self {
-            Clock::System => Instant::now(),
+            Clock::System | Clock::Wall(_) => Instant::now(),
             Clock::Manual(manual) => manual.moment.borrow().instant,
         }
     }
@@ -38,7 +58,7 @@ impl Clock {
     /// Waits until `duration` has passed on this clock.
     pub async fn sleep(&self, duration: Duration) {
         match self {
-            Clock::System => tokio::time::sleep(duration).await,
+            Clock::System | Clock::Wall(_) => tokio::time::sleep(duration).await,
             Clock::Manual(manual) => manual.pass(duration).await,
         }
     }

@@ -2,16 +2,20 @@
 //! program answers `/healthz`, `/readyz` and `/metrics`, and a panic in a handler is a 500.
 
 use std::future::IntoFuture;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::error_handling::HandleErrorLayer;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::{BoxError, Json, Router};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -19,6 +23,7 @@ use tower::load_shed::LoadShedLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Process;
+use crate::network::Peer;
 
 /// Requests one listener works on at a time. Beyond it, senders receive 503 and retry; health and
 /// metrics are answered still.
@@ -34,7 +39,7 @@ pub struct ServeError {
     program: &'static str,
     address: String,
     setting: &'static str,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 /// Serves `routes` until shutdown, and returns the address bound (useful with port 0).
@@ -54,13 +59,6 @@ pub async fn serve(
         setting,
         source,
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::warn!(%error, "TCP_NODELAY not set");
-        }
-    });
     let bounded = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(|_: BoxError| async { overloaded() }))
         .layer(LoadShedLayer::new())
@@ -69,16 +67,15 @@ pub async fn serve(
         .layer(bounded)
         .merge(operational_routes(process.clone()))
         .layer(CatchPanicLayer::new());
-    let (shutdown, ending) = (process.shutdown_token(), process.shutdown_token());
-    let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    let (bound, serving) = listen(process, address, app).await.map_err(failed)?;
+    let ending = process.shutdown_token();
     let lingering = async move {
         ending.cancelled().await;
         tokio::time::sleep(LINGER).await;
     };
     process.spawn(async move {
         tokio::select! {
-            served = serving.into_future() => {
+            served = serving => {
                 if let Err(error) = served {
                     tracing::error!(%error, "listener stopped");
                 }
@@ -88,6 +85,38 @@ pub async fn serve(
     });
     tracing::debug!(program = process.name(), %bound, "listening");
     Ok(bound)
+}
+
+/// Binds, and returns the address with what serves it until shutdown.
+async fn listen(
+    process: &Process,
+    address: &str,
+    app: Router,
+) -> io::Result<(SocketAddr, BoxFuture<'static, io::Result<()>>)> {
+    let shutdown = process.shutdown_token().cancelled_owned();
+    if let Some(network) = process.network() {
+        let listening = network.listen(address.to_owned()).await?;
+        let bound = listening.address;
+        let app = app.layer(map_request(told_of_its_peer));
+        let app = app.into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(listening, app).with_graceful_shutdown(shutdown);
+        return Ok((bound, serving.into_future().boxed()));
+    }
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::warn!(%error, "TCP_NODELAY not set");
+        }
+    });
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown);
+    Ok((bound, serving.into_future().boxed()))
+}
+
+async fn told_of_its_peer(ConnectInfo(peer): ConnectInfo<Peer>, mut request: Request) -> Request {
+    request.extensions_mut().insert(ConnectInfo(peer.0));
+    request
 }
 
 fn operational_routes(process: Process) -> Router {

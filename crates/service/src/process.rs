@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::network::{Exchange, Network};
 use crate::{Clock, Health, Ids, Metrics};
 
 /// One program's hold on the process it runs in. Cheap to clone.
@@ -18,6 +19,8 @@ pub struct Process {
     ids: Ids,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    /// `None`: the machine's.
+    network: Option<Arc<dyn Network>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -43,6 +46,7 @@ impl Process {
             ids,
             health: Arc::default(),
             metrics: Arc::default(),
+            network: None,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -56,9 +60,24 @@ impl Process {
             ids: self.ids.clone(),
             health: Arc::default(),
             metrics: Arc::default(),
+            network: self.network.clone(),
             shutdown: self.shutdown.child_token(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The same process on another network than the machine's.
+    pub fn on_network(self, network: Arc<dyn Network>) -> Self {
+        Self { network: Some(network), ..self }
+    }
+
+    pub(crate) fn network(&self) -> Option<&Arc<dyn Network>> {
+        self.network.as_ref()
+    }
+
+    /// How requests leave this process, where that is not by the machine's network.
+    pub fn exchange(&self) -> Option<Exchange> {
+        self.network.as_ref().map(|network| network.exchange())
     }
 
     pub fn name(&self) -> &'static str {

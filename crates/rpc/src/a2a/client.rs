@@ -39,6 +39,7 @@ use transport::{Ask, Transport};
 
 use super::SettingError;
 use super::signature::{PinnedKeys, verify as verify_card};
+use crate::Http;
 
 pub use error::ClientError;
 pub use peer::PeerConfig;
@@ -62,6 +63,8 @@ pub struct ClientOptions {
     pub event_bytes: usize,
     /// How often `start` and `run` repeat a message that carries an idempotency key.
     pub retries: u32,
+    /// How requests leave.
+    pub http: Http,
 }
 
 impl Default for ClientOptions {
@@ -73,6 +76,7 @@ impl Default for ClientOptions {
             answer_bytes: 16 << 20,
             event_bytes: 8 << 20,
             retries: 2,
+            http: Http::default(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! and output before it is believed, against the schemas the server announces. Nothing is repeated
 //! here: whether a call may be repeated is for its caller to know.
 
+mod exchange;
+
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
@@ -29,6 +31,8 @@ use url::Url;
 
 use super::schema::{Schema, Violation};
 use super::{TIMEOUT_META_KEY, trace};
+use crate::Http;
+use exchange::OverExchange;
 
 /// A server that announces more tools than this is not used.
 const TOOLS: usize = 1000;
@@ -44,6 +48,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Larger answers are an error.
     pub answer_bytes: usize,
+    /// How requests leave.
+    pub http: Http,
 }
 
 impl Default for Options {
@@ -53,6 +59,7 @@ impl Default for Options {
             bearer_token: None,
             connect_timeout: Duration::from_secs(3),
             answer_bytes: 16 * 1024 * 1024,
+            http: Http::default(),
         }
     }
 }
@@ -379,7 +386,6 @@ impl Client {
         let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
         config.auth_header = options.bearer_token.clone();
         config.max_json_response_size = options.answer_bytes;
-        let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
         let info = ClientConfig::new(
             ClientCapabilities::default(),
             Implementation::new(options.client_name, env!("CARGO_PKG_VERSION")),
@@ -388,10 +394,19 @@ impl Client {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
             legacy_version: Some(ProtocolVersion::V_2025_11_25),
         };
-        let service = info
-            .serve_with_lifecycle(transport, lifecycle)
-            .await
-            .map_err(|error| self.not_connected(&error))?;
+        let served = match &options.http.0 {
+            None => {
+                let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
+                info.serve_with_lifecycle(transport, lifecycle).await
+            }
+            Some(exchange) => {
+                let (exchange, answer_bytes) = (exchange.clone(), options.answer_bytes);
+                let client = OverExchange { exchange, answer_bytes };
+                let transport = StreamableHttpClientTransport::with_client(client, config);
+                info.serve_with_lifecycle(transport, lifecycle).await
+            }
+        };
+        let service = served.map_err(|error| self.not_connected(&error))?;
         let announced = service.list_all_tools().await.map_err(|error| self.failed(&error))?;
         if announced.len() > TOOLS {
             return Err(McpError::Protocol {
@@ -458,8 +473,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn is_connect_failure(error: &(dyn StdError + 'static)) -> bool {
-    sources(error)
-        .any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect))
+    sources(error).any(crate::http::is_connect_failure)
 }
 
 /// The message and every cause below it that adds something.

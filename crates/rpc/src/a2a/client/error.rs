@@ -6,6 +6,7 @@ use std::time::Duration;
 use a2a_types::{A2aError, ErrorObject};
 use serde_json::Value;
 
+use crate::SendError;
 use crate::a2a::signature::SignatureError;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +15,7 @@ pub enum ClientError {
     Unreachable {
         url: String,
         #[source]
-        source: reqwest::Error,
+        source: SendError,
     },
     #[error("{url} did not answer within {} ms", deadline.as_millis())]
     Deadline { url: String, deadline: Duration },

@@ -94,7 +94,9 @@ impl Transport {
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(Answer { status, headers, body }),
-                Err(source) => return Err(ClientError::Unreachable { url, source }),
+                Err(error) => {
+                    return Err(ClientError::Unreachable { url, source: error.into() });
+                }
             }
         }
     }
@@ -111,12 +113,9 @@ impl Transport {
             headers.insert(header::AUTHORIZATION, token);
         }
         crate::trace::inject(&mut headers);
-        let mut request = self.http.request(method, url.clone()).headers(headers);
-        if let Some(body) = body {
-            request = request.body(body);
-        }
         let failed = |source| ClientError::Unreachable { url: url.to_string(), source };
-        request.send().await.map_err(failed)
+        let sent = self.options.http.send(&self.http, (method, url.clone()), headers, body);
+        sent.await.map_err(failed)
     }
 
     /// The `Authorization` of a request to `url`.
