@@ -1,5 +1,5 @@
-//! `cargo xtask bench a2a`: builds what is measured in release, gets the official Python SDK's
-//! server to measure against, and runs them one after the other.
+//! `cargo xtask bench a2a|pipeline|start`: builds what is measured in release, gets what it is
+//! measured against, and runs the measuring program.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -22,22 +22,55 @@ enum Subject {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The whole pipeline: webhook to first action, closed incidents a second
+    Pipeline {
+        /// Given to the measuring program, such as `--incidents 500 --open 16`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The start of ingress, with an empty database and with 1,000,000 incidents
+    Start {
+        /// Given to the measuring program, such as `--incidents 10000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
+
+/// The programs whose binaries are measured.
+const PROGRAMS: [&str; 5] =
+    ["ingress", "diagnostic-agent", "resolution-agent", "ticketing-agent", "mcp-tools"];
 
 /// # Errors
 /// A build fails, the SDK cannot be had, or a server does not do what is asked of it.
 pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let Subject::A2a { arguments } = &args.subject;
-    let python = python_with_sdk(root)?;
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--release", "--package", "tck-sut", "--package", "bench"]);
-    run_to_end(build.current_dir(root))?;
     let binaries = root.join("target/release");
     let mut bench = Command::new(binaries.join("bench"));
-    bench.arg("a2a").arg("--binaries").arg(&binaries).arg("--python").arg(python);
-    bench.arg("--python-server").arg(root.join("crates/bench/python/server.py")).args(arguments);
+    match &args.subject {
+        Subject::A2a { arguments } => {
+            let python = python_with_sdk(root)?;
+            build(root, &["tck-sut"])?;
+            bench.arg("a2a").arg("--binaries").arg(&binaries).arg("--python").arg(python);
+            bench.arg("--python-server").arg(root.join("crates/bench/python/server.py"));
+            bench.args(arguments);
+        }
+        Subject::Pipeline { arguments } => {
+            build(root, &PROGRAMS)?;
+            bench.arg("pipeline").arg("--binaries").arg(&binaries).args(arguments);
+        }
+        Subject::Start { arguments } => {
+            build(root, &PROGRAMS)?;
+            bench.arg("start").arg("--binaries").arg(&binaries).args(arguments);
+        }
+    }
     run_to_end(&mut bench)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn build(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--release", "--package", "bench"]);
+    build.args(packages.iter().flat_map(|package| ["--package", package]));
+    run_to_end(build.current_dir(root))
 }
 
 /// An environment of its own: the tests pin theirs without servers.

@@ -36,6 +36,14 @@ impl Connection {
         Ok(started.elapsed())
     }
 
+    /// Sends a request, and returns the body of its answer.
+    pub async fn text(&mut self, request: &[u8]) -> anyhow::Result<String> {
+        self.call(request, "").await?;
+        let text = String::from_utf8_lossy(&self.buffer);
+        let (_, body) = text.split_once("\r\n\r\n").context("an answer without a head")?;
+        Ok(body.to_owned())
+    }
+
     /// Sends a request for a stream; the time until its first event is here. Reads to the end.
     pub async fn first_event(&mut self, request: &[u8]) -> anyhow::Result<Duration> {
         let started = Instant::now();
@@ -71,7 +79,7 @@ impl Connection {
         }
         let body = &self.buffer[head..];
         ensure!(
-            find(body, expected.as_bytes()).is_some(),
+            expected.is_empty() || find(body, expected.as_bytes()).is_some(),
             "no {expected:?} in the answer {:?}",
             String::from_utf8_lossy(&body[..body.len().min(300)])
         );
@@ -100,10 +108,17 @@ pub fn post(host: SocketAddr, path: &str, headers: &[(&str, &str)], body: &str) 
     text.into_bytes()
 }
 
+pub fn get(host: SocketAddr, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
+}
+
 fn parse_head(head: &[u8]) -> anyhow::Result<Framing> {
     let head = std::str::from_utf8(head).context("an answer's head is no text")?;
     let head = head.to_ascii_lowercase();
-    ensure!(head.starts_with("http/1.1 200"), "status {:?}", head.lines().next());
+    ensure!(head.starts_with("http/1.1 2"), "status {:?}", head.lines().next());
+    if head.starts_with("http/1.1 204") {
+        return Ok(Framing::Length(0));
+    }
     for line in head.lines() {
         if let Some(length) = line.strip_prefix("content-length:") {
             return Ok(Framing::Length(length.trim().parse()?));

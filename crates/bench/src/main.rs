@@ -1,7 +1,9 @@
-//! `bench a2a`: durable SendMessage, the first event of a stream, and memory, of our server, of the
-//! limit, and of the official Python SDK's server, one after the other in one run.
+//! What the system costs, measured from outside: its A2A server (`a2a`), the whole pipeline
+//! (`pipeline`), its start (`start`).
 
 mod a2a;
+mod pipeline;
+mod start;
 
 use clap::Parser;
 
@@ -10,11 +12,17 @@ use clap::Parser;
 enum Bench {
     /// Our A2A server against a bare one and the official Python SDK's
     A2a(a2a::Args),
+    /// From a webhook to a closed incident through all programs
+    Pipeline(pipeline::Args),
+    /// From the start of ingress until it serves, with an empty database and with a full one
+    Start(start::Args),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Bench::parse() {
         Bench::A2a(args) => a2a::run(args).await,
+        Bench::Pipeline(args) => pipeline::run(args).await,
+        Bench::Start(args) => start::run(args).await,
     }
 }

@@ -46,7 +46,7 @@ impl Server {
             if started.elapsed() > START_LIMIT {
                 bail!("the server does not listen on {}", self.address);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
