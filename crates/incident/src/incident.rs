@@ -1,11 +1,13 @@
 //! An incident as it is stored: its alerts, where it stands, and what is known.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Alert, Brief, Diagnosis, IncidentId, IncidentKey, IncidentSummary, Outcome, Plan, Severity,
-    TicketRef,
+    Alert, Brief, Diagnosis, IncidentId, IncidentKey, IncidentSummary, Limits, Outcome, Plan,
+    Severity, TicketRef,
 };
 
 /// Bytes of alerts in a brief, and characters of one text in it.
@@ -26,7 +28,8 @@ pub struct Incident {
     pub opened_at: Timestamp,
     /// Times the whole path was tried, from 1.
     pub round: u32,
-    /// When the present phase ends by itself; every phase that is not final has one.
+    /// When the present phase ends by itself, or is reminded of; every phase that is not final has
+    /// one.
     pub deadline: Option<Timestamp>,
     #[serde(default)]
     pub diagnosis: Option<Diagnosis>,
@@ -80,6 +83,8 @@ pub enum Phase {
     NeedsHuman {
         reason: NeedsHuman,
         at: Timestamp,
+        #[serde(default)]
+        handoff: HandOff,
     },
     Suppressed {
         reason: String,
@@ -109,6 +114,24 @@ impl Phase {
         matches!(self, Self::Closed { .. } | Self::Suppressed { .. })
     }
 
+    /// Who moves the incident on, and how. `None`: it is over.
+    pub fn next_step(&self) -> Option<NextStep> {
+        let (owner, step) = match self {
+            Self::Open => ("ingress", "start the diagnosis"),
+            Self::Diagnosing => ("diagnostic-agent", "find the cause"),
+            Self::Planned => ("resolution-agent", "choose a runbook and ask its gates"),
+            Self::AwaitingApproval { .. } => ("a person", "approve the plan or refuse it"),
+            Self::Remediating => ("resolution-agent", "finish the steps"),
+            Self::Verifying => ("resolution-agent", "prove that the fix worked"),
+            Self::RollingBack => ("resolution-agent", "undo the steps, and verify that"),
+            Self::Resolved { .. } => ("ingress", "close it when its source is quiet"),
+            Self::NeedsHuman { handoff: HandOff::Delivered, .. } => ("a person", "see the ticket"),
+            Self::NeedsHuman { .. } => ("ticketing-agent", "tell a person by the ticket"),
+            Self::Closed { .. } | Self::Suppressed { .. } => return None,
+        };
+        Some(NextStep { owner, step })
+    }
+
     /// The resolution agent is at work, or about to be.
     pub fn is_resolving(&self) -> bool {
         matches!(
@@ -136,6 +159,25 @@ pub enum ResolvedBy {
     Person,
 }
 
+/// Who moves an incident on, and how; when it is too late for that, its deadline says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NextStep {
+    pub owner: &'static str,
+    pub step: &'static str,
+}
+
+/// Whether the ticket says that a person is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandOff {
+    /// The ticketing agent is being told.
+    #[default]
+    Pending,
+    Delivered,
+    /// It could not be told; it is tried again now and then.
+    Failed,
+}
+
 /// Why a person is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,7 +187,47 @@ pub struct NeedsHuman {
     pub why: String,
 }
 
+/// What a new incident is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    pub id: IncidentId,
+    pub key: IncidentKey,
+    pub title: String,
+    pub description: String,
+    pub severity: Severity,
+    pub affected_systems: Vec<String>,
+    pub tags: Vec<String>,
+    pub follows: Option<IncidentId>,
+}
+
 impl Incident {
+    /// An incident without an alert yet. The first one starts its diagnosis; one that has none by its
+    /// deadline goes to a person.
+    pub fn open(opening: Opening, now: Timestamp, limits: &Limits) -> Self {
+        let until = now.checked_add(Duration::from_secs(limits.diagnosis_seconds));
+        Self {
+            id: opening.id,
+            key: opening.key,
+            title: opening.title,
+            description: opening.description,
+            severity: opening.severity,
+            affected_systems: opening.affected_systems,
+            tags: opening.tags,
+            phase: Phase::Open,
+            alerts: Vec::new(),
+            opened_at: now,
+            round: 1,
+            deadline: Some(until.unwrap_or(Timestamp::MAX)),
+            diagnosis: None,
+            plan: None,
+            outcome: None,
+            resolution_task: None,
+            progress_seen: 0,
+            ticket: None,
+            follows: opening.follows,
+        }
+    }
+
     pub fn is_any_alert_firing(&self) -> bool {
         self.alerts.iter().any(|tracked| tracked.alert.is_firing())
     }

@@ -23,7 +23,9 @@ pub use correlation::{CorrelationRule, IncidentKey, correlate};
 pub use diagnosis::{Alternative, Diagnosis, Evidence, MissingEvidence};
 pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError, whole_numbers};
 pub use ids::{AttemptId, IdError, IncidentId, PlanId};
-pub use incident::{Incident, NeedsHuman, Phase, ResolvedBy, TrackedAlert};
+pub use incident::{
+    HandOff, Incident, NeedsHuman, NextStep, Opening, Phase, ResolvedBy, TrackedAlert,
+};
 pub use machine::{Effect, Event, Limits, TransitionError};
 pub use outcome::{CheckReport, Outcome, OutcomeResult, StepReport};
 pub use plan::{

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    Alert, Diagnosis, EntryKind, Incident, IncidentId, NeedsHuman, Outcome, OutcomeResult, Phase,
-    Plan, ResolvedBy, TicketRef, TimelineEntry, TrackedAlert,
+    Alert, Diagnosis, EntryKind, HandOff, Incident, IncidentId, NeedsHuman, Outcome, OutcomeResult,
+    Phase, Plan, ResolvedBy, TicketRef, TimelineEntry, TrackedAlert,
 };
 
 /// The actor of entries that the machine itself writes.
@@ -41,7 +41,20 @@ pub enum Event {
         agent: String,
         why: String,
     },
-    TicketSynced(TicketRef),
+    TicketSynced {
+        ticket: TicketRef,
+        /// The hand-over that the ticket was told of: `at` of `needs_human`.
+        handed_over_at: Option<Timestamp>,
+    },
+    /// The ticket could not be told, for now.
+    TicketFailed {
+        why: String,
+    },
+    /// A person has an effect performed again that was given up.
+    EffectReplayed {
+        kind: String,
+        by: String,
+    },
     /// The time of `Incident::deadline` has come.
     DeadlineReached,
     /// A person takes the incident to its end.
@@ -104,7 +117,7 @@ pub struct TransitionError {
 }
 
 impl Event {
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::AlertReported(_) => "alert_reported",
             Self::DiagnosisReady(_) => "diagnosis_ready",
@@ -114,7 +127,9 @@ impl Event {
             Self::ApprovalAsked { .. } => "approval_asked",
             Self::Concluded(_) => "concluded",
             Self::AgentFailed { .. } => "agent_failed",
-            Self::TicketSynced(_) => "ticket_synced",
+            Self::TicketSynced { .. } => "ticket_synced",
+            Self::TicketFailed { .. } => "ticket_failed",
+            Self::EffectReplayed { .. } => "effect_replayed",
             Self::DeadlineReached => "deadline_reached",
             Self::ClosedByPerson { .. } => "closed_by_person",
         }
@@ -156,10 +171,16 @@ impl Step<'_> {
         };
         match (&self.incident.phase, event) {
             (_, Event::AlertReported(alert)) => self.alert_reported(alert),
-            (_, Event::TicketSynced(ticket)) => self.ticket_synced(ticket),
+            (_, Event::TicketSynced { ticket, handed_over_at }) => {
+                self.ticket_synced(ticket, handed_over_at);
+            }
+            (_, Event::EffectReplayed { kind, by }) => self.effect_replayed(&kind, &by),
             (Phase::Closed { .. } | Phase::Suppressed { .. }, _) => return Err(error),
             (_, Event::ClosedByPerson { by, why }) => self.closed_by_person(&by, &why),
             (_, Event::DeadlineReached) => self.deadline_reached(),
+            (Phase::NeedsHuman { handoff: HandOff::Pending, .. }, Event::TicketFailed { why }) => {
+                self.hand_off_failed(&why);
+            }
             (Phase::Diagnosing, Event::DiagnosisReady(diagnosis)) => self.diagnosed(diagnosis),
             (Phase::Diagnosing, Event::AgentFailed { agent, why }) => {
                 self.hand_over(&format!("{agent} failed: {why}"));
@@ -417,8 +438,11 @@ impl Step<'_> {
                 self.effects.push(Effect::CancelResolution);
                 self.hand_over("nobody approved in time; that counts as a no");
             }
-            Phase::NeedsHuman { .. } => {
+            Phase::NeedsHuman { handoff, .. } => {
                 self.record(EntryKind::Note, "still waiting for a person");
+                if handoff == HandOff::Failed {
+                    self.set_hand_off(HandOff::Pending);
+                }
                 self.incident.deadline = Some(self.after(self.limits.reminder_seconds));
                 self.effects.push(Effect::SyncTicket);
             }
@@ -429,7 +453,7 @@ impl Step<'_> {
         }
     }
 
-    fn ticket_synced(&mut self, ticket: TicketRef) {
+    fn ticket_synced(&mut self, ticket: TicketRef, handed_over_at: Option<Timestamp>) {
         let before = self.incident.ticket.as_ref().map(|known| known.status.as_str());
         if before != Some(ticket.status.as_str()) {
             let summary = format!("ticket {} is {}", ticket.key, ticket.status);
@@ -438,6 +462,30 @@ impl Step<'_> {
             self.effects.push(Effect::Record(entry.with_detail(json!({"url": ticket.url}))));
         }
         self.incident.ticket = Some(ticket);
+        let is_asked = match &self.incident.phase {
+            Phase::NeedsHuman { at, .. } => handed_over_at == Some(*at),
+            _ => false,
+        };
+        if is_asked {
+            self.set_hand_off(HandOff::Delivered);
+        }
+    }
+
+    fn hand_off_failed(&mut self, why: &str) {
+        self.record(EntryKind::Note, &format!("nobody could be told by the ticket yet: {why}"));
+        self.set_hand_off(HandOff::Failed);
+    }
+
+    fn set_hand_off(&mut self, next: HandOff) {
+        if let Phase::NeedsHuman { handoff, .. } = &mut self.incident.phase {
+            *handoff = next;
+        }
+    }
+
+    fn effect_replayed(&mut self, kind: &str, by: &str) {
+        let summary = format!("{by} has {kind}, which was given up, performed again");
+        let entry = TimelineEntry::new(self.now, by, EntryKind::Note, summary);
+        self.effects.push(Effect::Record(entry));
     }
 
     fn closed_by_person(&mut self, by: &str, why: &str) {
@@ -458,7 +506,7 @@ impl Step<'_> {
         let during = self.incident.phase.name().to_owned();
         let reason = NeedsHuman { during, why: why.to_owned() };
         self.record(EntryKind::HandedOver, &format!("handed over to a person: {why}"));
-        let phase = Phase::NeedsHuman { reason, at: self.now };
+        let phase = Phase::NeedsHuman { reason, at: self.now, handoff: HandOff::Pending };
         self.enter(phase, self.limits.reminder_seconds);
         self.effects.push(Effect::SyncTicket);
     }

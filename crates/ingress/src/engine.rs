@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use incident::{
-    Alert, Effect, EntryKind, Event, Incident, IncidentId, Limits, Phase, TimelineEntry, correlate,
+    Alert, Effect, EntryKind, Event, Incident, IncidentId, Limits, Opening, Phase, TimelineEntry,
+    correlate,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -153,27 +154,17 @@ impl Engine {
 
     fn open(&self, alert: &Alert, now: Timestamp) -> Incident {
         let described = self.config.mapping.describe(alert);
-        Incident {
+        let opening = Opening {
             id: IncidentId::new(self.process.new_id()),
-            key: String::new().into(),
+            key: correlate(alert, &self.config.correlation),
             title: described.title,
             description: described.description,
             severity: alert.severity,
             affected_systems: described.affected_systems,
             tags: described.tags,
-            phase: Phase::Open,
-            alerts: Vec::new(),
-            opened_at: now,
-            round: 1,
-            deadline: None,
-            diagnosis: None,
-            plan: None,
-            outcome: None,
-            resolution_task: None,
-            progress_seen: 0,
-            ticket: None,
             follows: None,
-        }
+        };
+        Incident::open(opening, now, self.limits())
     }
 
     /// Whether an incident holds this episode of the alert already.

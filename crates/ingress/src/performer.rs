@@ -267,7 +267,8 @@ impl Performer {
         let events = match kind {
             Work::Diagnose | Work::Resolve => vec![Event::AgentFailed { agent, why: why.clone() }],
             // A ticket that cannot be written, or a task that cannot be stopped, blocks no incident.
-            Work::SyncTicket | Work::CancelResolution => Vec::new(),
+            Work::SyncTicket => vec![Event::TicketFailed { why: why.clone() }],
+            Work::CancelResolution => Vec::new(),
         };
         let end = RowEnd::Buried { row, why: &why };
         self.engine.take_events(row.incident_id, round_of(row, kind), events, end).await
@@ -434,7 +435,10 @@ impl Performer {
         let send = Send { message, idempotency_key: Some(key), wait: None };
         Ok(match self.ticketing.run(send, TICKET_DEADLINE).await {
             Ok(answer) => {
-                taken(answer::result::<TicketRef>(&answer, incident.id), Event::TicketSynced)
+                let handed_over_at = handed_over_at(incident);
+                taken(answer::result::<TicketRef>(&answer, incident.id), |ticket| {
+                    Event::TicketSynced { ticket, handed_over_at }
+                })
             }
             Err(error) => failed(&error),
         })
@@ -446,6 +450,14 @@ impl Performer {
         let mut message = Message::new(key, Role::User, parts);
         message.extensions.push(incident::EXTENSION_URI.into());
         message
+    }
+}
+
+/// The hand-over that a ticket tells of.
+fn handed_over_at(incident: &Incident) -> Option<Timestamp> {
+    match incident.phase {
+        Phase::NeedsHuman { at, .. } => Some(at),
+        _ => None,
     }
 }
 

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    AlertStatus, Check, CheckRole, Comparison, Confidence, IncidentKey, Mode, PlanId, Severity,
+    AlertStatus, Check, CheckRole, Comparison, Confidence, IncidentKey, Mode, Opening, PlanId,
+    Severity,
 };
 
 mod random;
@@ -31,7 +32,7 @@ fn id() -> IncidentId {
 
 /// An incident as ingress opens it: no alert yet.
 pub(crate) fn opened() -> Incident {
-    Incident {
+    let opening = Opening {
         id: id(),
         key: IncidentKey::from("server=\"db-1\"".to_owned()),
         title: "db-1 refuses connections".into(),
@@ -39,19 +40,9 @@ pub(crate) fn opened() -> Incident {
         severity: Severity::Warning,
         affected_systems: vec!["db-1".into()],
         tags: Vec::new(),
-        phase: Phase::Open,
-        alerts: Vec::new(),
-        opened_at: at(0),
-        round: 1,
-        deadline: None,
-        diagnosis: None,
-        plan: None,
-        outcome: None,
-        resolution_task: None,
-        progress_seen: 0,
-        ticket: None,
         follows: None,
-    }
+    };
+    Incident::open(opening, at(0), &LIMITS)
 }
 
 fn alert(fingerprint: &str, status: AlertStatus, starts_at: i64) -> Alert {
@@ -146,7 +137,8 @@ fn accepted() -> Event {
 
 fn ticket(status: &str) -> Event {
     let (key, url) = ("FB-1".into(), "file:///FB-1".into());
-    Event::TicketSynced(TicketRef { key, url, status: status.into(), sequence: 3 })
+    let ticket = TicketRef { key, url, status: status.into(), sequence: 3 };
+    Event::TicketSynced { ticket, handed_over_at: None }
 }
 
 /// An incident driven through events, all at one time, which must all be taken.
@@ -558,6 +550,47 @@ fn a_ticket_is_told_once_for_each_status_and_in_every_phase() {
     let path = Path::closed().then(50, [ticket("Done")]);
     assert_eq!((path.phase(), path.kinds()), ("closed", vec![EntryKind::TicketSynced]));
     assert_eq!(path.incident.ticket.as_ref().unwrap().status, "Done");
+}
+
+#[test]
+fn a_hand_off_is_delivered_when_the_ticket_was_told_of_this_very_one() {
+    let told = |seconds| {
+        let Event::TicketSynced { ticket, .. } = ticket("Needs a person") else { unreachable!() };
+        Event::TicketSynced { ticket, handed_over_at: Some(at(seconds)) }
+    };
+    let handoff = |path: &Path| match path.incident.phase {
+        Phase::NeedsHuman { handoff, .. } => handoff,
+        _ => panic!("{} hands nothing over", path.phase()),
+    };
+    let failed = || Event::TicketFailed { why: "no such project".into() };
+    let path = Path::diagnosing().then(1, [Event::DiagnosisReady(diagnosis(None))]);
+    assert_eq!(handoff(&path), HandOff::Pending);
+    let path = path.then(2, [ticket("Investigating"), told(0)]);
+    assert_eq!(handoff(&path), HandOff::Pending, "what was told before says nothing of it");
+    let path = path.then(3, [failed()]);
+    assert_eq!((handoff(&path), path.kinds()), (HandOff::Failed, vec![EntryKind::Note]));
+    path.refuses(failed());
+    path.deadline_after(1, LIMITS.reminder_seconds);
+    let path = path.then(20_000, [Event::DeadlineReached]);
+    assert_eq!(handoff(&path), HandOff::Pending, "a hand-off is never given up for good");
+    assert!(path.asks_for(&Effect::SyncTicket));
+    let path = path.then(20_001, [told(1)]);
+    assert_eq!(handoff(&path), HandOff::Delivered);
+    path.refuses(failed());
+    let path = path.then(40_000, [Event::DeadlineReached]);
+    assert_eq!(handoff(&path), HandOff::Delivered);
+    Path::diagnosing().refuses(failed());
+}
+
+#[test]
+fn what_a_person_has_performed_again_is_told_in_every_phase() {
+    for path in [Path::diagnosing(), Path::rolling_back(), Path::closed()] {
+        let before = path.phase();
+        let replayed = Event::EffectReplayed { kind: "sync_ticket".into(), by: "ana".into() };
+        let path = path.then(50, [replayed]);
+        assert_eq!((path.phase(), path.kinds()), (before, vec![EntryKind::Note]));
+        assert_eq!(path.effects.len(), 1);
+    }
 }
 
 #[test]
