@@ -79,7 +79,7 @@ impl Transaction<'_> {
         sqlx::query(
             "INSERT INTO incident (id, key, phase, is_open, opened_at, changed_at, deadline, body) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET \
-             phase = ?3, is_open = ?4, changed_at = ?6, deadline = ?7, body = ?8",
+             phase = ?3, is_open = ?4, changed_at = ?6, deadline = ?7, body = ?8, version = version + 1",
         )
         .bind(incident.id.to_string())
         .bind(incident.key.as_str())
@@ -151,11 +151,18 @@ impl Transaction<'_> {
             None => (1, String::new()),
         };
         let body = to_json(entry);
+        let hash = link_hash(&previous, &body);
         sqlx::query("INSERT INTO audit (incident_id, sequence, body, hash) VALUES (?, ?, ?, ?)")
             .bind(id.to_string())
             .bind(sequence)
             .bind(&body)
-            .bind(link_hash(&previous, &body))
+            .bind(&hash)
+            .execute(&mut *self.0)
+            .await?;
+        sqlx::query("UPDATE incident SET sequence = ?, hash = ? WHERE id = ?")
+            .bind(sequence)
+            .bind(&hash)
+            .bind(id.to_string())
             .execute(&mut *self.0)
             .await?;
         Ok(())

@@ -4,12 +4,15 @@
 mod attempts;
 mod audit;
 mod changes;
+mod database;
 mod error;
 mod incidents;
 mod memory;
+mod open;
 mod options;
 mod outbox;
 mod port;
+mod sql;
 mod sqlite;
 mod targets;
 mod tasks;
@@ -19,6 +22,7 @@ pub use attempts::{Attempt, AttemptRow};
 pub use changes::{Change, ChangeRow};
 pub use error::StoreError;
 pub use memory::{AuditText, Call, Fault, Faults, MemoryDatabase};
+pub use open::{Opened, open};
 pub use options::OpenOptions;
 pub use outbox::OutboxRow;
 pub use port::{

@@ -67,11 +67,12 @@ impl Transaction<'_> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO dead_letter (incident_id, kind, attempt, error, died_at) \
-             VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO dead_letter (incident_id, kind, round, attempt, error, died_at) \
+             VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(row.incident_id.to_string())
         .bind(&row.kind)
+        .bind(row.round)
         .bind(row.attempt)
         .bind(error)
         .bind(to_micros(now))

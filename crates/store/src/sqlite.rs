@@ -32,7 +32,7 @@ pub struct FileStore {
     pub(crate) committer: Arc<Committer>,
     /// Whether some task may have a push configuration.
     pub(crate) has_pushes: Arc<AtomicBool>,
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 /// Changes that are committed together, or not at all.
@@ -72,7 +72,7 @@ impl FileStore {
             .await?;
         let has_pushes = Arc::new(AtomicBool::new(tasks::has_pushes(&readers).await?));
         let committer = start_committer(writer.clone(), &lock, has_pushes.clone());
-        Ok(Self { writer, readers, committer: Arc::new(committer), has_pushes, _lock: lock })
+        Ok(Self { writer, readers, committer: Arc::new(committer), has_pushes, lock })
     }
 
     /// Starts a transaction; it has the database's only writer until it ends.
@@ -83,11 +83,13 @@ impl FileStore {
         Ok(Transaction(self.writer.begin_with("BEGIN IMMEDIATE").await?))
     }
 
-    /// Closes every connection; what is committed is on disk, and what waited to be is.
+    /// Closes every connection and lets others have the file; what is committed is on disk, and what
+    /// waited to be is.
     pub async fn close(&self) {
         self.committer.close().await;
         self.readers.close().await;
         self.writer.close().await;
+        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
     }
 }
 

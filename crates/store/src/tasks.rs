@@ -8,5 +8,6 @@ mod sqlite;
 
 pub(crate) use committer::Committer;
 pub use open::open_tasks;
+pub(crate) use open::{Kind, check_database};
 pub use postgres::PostgresTasks;
 pub(crate) use sqlite::{has_pushes, start_committer};

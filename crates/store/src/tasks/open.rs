@@ -27,13 +27,13 @@ pub async fn open_tasks(database: &str, agent: &str) -> Result<Arc<dyn TaskStore
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Postgres,
     Sqlite,
 }
 
 /// A password in the setting would be seen wherever settings are shown.
-fn check_database(database: &str) -> Result<Kind, &'static str> {
+pub(crate) fn check_database(database: &str) -> Result<Kind, &'static str> {
     let Some((scheme, rest)) = database.split_once("://") else {
         return match database {
             "" => Err("is empty"),

@@ -1,0 +1,376 @@
+//! Batches: each statement takes all the rows of all the batches of a transaction as one JSON
+//! parameter. A batch whose base is history, or whose outbox row is somebody else's, is found by the
+//! rows that a statement did not change.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+
+use super::SqlStore;
+use super::owner::Me;
+use super::write::Write;
+use crate::audit::link_hash;
+use crate::database::{Dialect, Transaction, Value, plain, searched};
+use crate::sqlite::{to_json, to_micros};
+use crate::{Batch, IncidentWrite, OutboxEnd, StoreError};
+
+/// The batches that cannot be written, by their place, and why.
+pub(super) type Failed = Vec<(usize, StoreError)>;
+
+impl SqlStore {
+    pub(super) async fn commit_batch(&self, batch: Batch) -> Result<(), StoreError> {
+        check(&batch)?;
+        let ended: Vec<i64> = batch.outbox.iter().map(OutboxEnd::id).collect();
+        self.claims.check(self.database.dialect(), &ended)?;
+        let _turns = self.claims.hold(&batch.outbox).await;
+        self.write(Write::Batch(batch)).await?.done()?;
+        self.claims.end(&ended);
+        Ok(())
+    }
+}
+
+/// An incident is written once: the second write has not seen the first.
+fn check(batch: &Batch) -> Result<(), StoreError> {
+    let mut seen = HashSet::new();
+    let mut ids = batch.incidents.iter().map(|write| write.incident.id);
+    let twice = ids.find(|id| !seen.insert(*id));
+    twice.map_or(Ok(()), |id| Err(StoreError::Conflict { what: id.to_string() }))
+}
+
+/// Writes all batches. Where some fail, what is written so far is to be rolled back.
+pub(super) async fn write_all(
+    transaction: &mut Transaction,
+    me: Me<'_>,
+    batches: &[&Batch],
+) -> Result<Failed, StoreError> {
+    let dialect = transaction.dialect();
+    let rows = Rows::of(batches);
+    let mut failed = update_incidents(transaction, &rows.updates).await?;
+    failed.extend(insert_incidents(transaction, &rows.inserts).await?);
+    failed.extend(end_outbox(transaction, me, &rows).await?);
+    if !failed.is_empty() {
+        failed.sort_by_key(|(batch, _)| *batch);
+        failed.dedup_by_key(|(batch, _)| *batch);
+        return Ok(failed);
+    }
+    insert(transaction, &insert_audit(dialect), &rows.audit).await?;
+    insert(transaction, &insert_effects(dialect), &rows.effects).await?;
+    insert(transaction, &put_links(dialect), &rows.links).await.map_err(no_incident)?;
+    insert(transaction, &insert_deliveries(dialect), &rows.deliveries).await?;
+    Ok(failed)
+}
+
+#[derive(Serialize)]
+struct IncidentRow {
+    #[serde(skip)]
+    batch: usize,
+    id: String,
+    key: String,
+    phase: &'static str,
+    is_open: u8,
+    opened_at: i64,
+    changed_at: i64,
+    deadline: Option<i64>,
+    body: String,
+    version: i64,
+    sequence: i64,
+    hash: String,
+}
+
+#[derive(Serialize)]
+struct AuditLine {
+    incident_id: String,
+    sequence: i64,
+    body: String,
+    hash: String,
+}
+
+#[derive(Serialize)]
+struct EffectRow {
+    place: usize,
+    incident_id: String,
+    kind: &'static str,
+    round: u32,
+    not_before: i64,
+}
+
+#[derive(Serialize)]
+struct LinkRow {
+    source: String,
+    fingerprint: String,
+    incident_id: String,
+}
+
+#[derive(Serialize)]
+struct DeliveryRow<'a> {
+    place: usize,
+    source: String,
+    received_at: i64,
+    body: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct EndRow {
+    #[serde(skip)]
+    batch: usize,
+    id: i64,
+    last: i64,
+}
+
+#[derive(Serialize)]
+struct DeadRow<'a> {
+    id: i64,
+    error: std::borrow::Cow<'a, str>,
+    died_at: i64,
+}
+
+/// The rows of some batches, by table.
+#[derive(Default)]
+struct Rows<'a> {
+    updates: Vec<IncidentRow>,
+    inserts: Vec<IncidentRow>,
+    audit: Vec<AuditLine>,
+    effects: Vec<EffectRow>,
+    links: Vec<LinkRow>,
+    deliveries: Vec<DeliveryRow<'a>>,
+    ends: Vec<EndRow>,
+    dead: Vec<DeadRow<'a>>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(batches: &[&'a Batch]) -> Self {
+        let mut rows = Self::default();
+        // Of an alert that is linked more than once, the last link counts.
+        let mut links = BTreeMap::new();
+        for (place, batch) in batches.iter().enumerate() {
+            batch.incidents.iter().for_each(|write| rows.take_incident(place, write));
+            batch.outbox.iter().for_each(|end| rows.take_end(place, end));
+            links.extend(batch.links.iter().map(|(alert, id)| (alert, id)));
+            for delivered in &batch.delivered {
+                rows.deliveries.push(DeliveryRow {
+                    place: rows.deliveries.len(),
+                    source: plain(&delivered.source).into_owned(),
+                    received_at: to_micros(delivered.at),
+                    body: plain(&delivered.body),
+                });
+            }
+        }
+        rows.links.extend(links.into_iter().map(|(alert, id)| LinkRow {
+            source: searched(&alert.source).into_owned(),
+            fingerprint: searched(&alert.fingerprint).into_owned(),
+            incident_id: id.to_string(),
+        }));
+        // Replicas that race for the same rows take them in the same order.
+        rows.updates.sort_by(|one, other| one.id.cmp(&other.id));
+        rows.inserts.sort_by(|one, other| one.key.cmp(&other.key));
+        rows
+    }
+
+    fn take_incident(&mut self, batch: usize, write: &IncidentWrite) {
+        let incident = &write.incident;
+        let id = incident.id.to_string();
+        let (mut sequence, mut hash) = (write.base.sequence, write.base.hash.clone());
+        for entry in &write.entries {
+            let body = to_json(entry);
+            (sequence, hash) = (sequence + 1, link_hash(&hash, &body));
+            let (incident_id, hash) = (id.clone(), hash.clone());
+            self.audit.push(AuditLine { incident_id, sequence, body, hash });
+        }
+        let first = self.effects.len();
+        self.effects.extend(write.effects.iter().enumerate().map(|(index, effect)| EffectRow {
+            place: first + index,
+            incident_id: id.clone(),
+            kind: effect.kind,
+            round: effect.round,
+            not_before: to_micros(effect.not_before),
+        }));
+        let row = IncidentRow {
+            batch,
+            id,
+            key: searched(incident.key.as_str()).into_owned(),
+            phase: incident.phase.name(),
+            is_open: (!incident.phase.is_final()).into(),
+            opened_at: to_micros(incident.opened_at),
+            changed_at: to_micros(write.at),
+            deadline: incident.deadline.map(to_micros),
+            body: to_json(incident),
+            version: write.base.version,
+            sequence,
+            hash,
+        };
+        if write.base.version == 0 { &mut self.inserts } else { &mut self.updates }.push(row);
+    }
+
+    fn take_end(&mut self, batch: usize, end: &'a OutboxEnd) {
+        self.ends.push(EndRow { batch, id: end.id(), last: end.last() });
+        if let OutboxEnd::Buried { id, error, at } = end {
+            self.dead.push(DeadRow { id: *id, error: plain(error), died_at: to_micros(*at) });
+        }
+    }
+}
+
+impl OutboxEnd {
+    pub(crate) fn id(&self) -> i64 {
+        match self {
+            Self::Finished { id, .. } | Self::Buried { id, .. } => *id,
+        }
+    }
+
+    /// Up to where it ends rows of the same incident and kind too.
+    pub(crate) fn last(&self) -> i64 {
+        match self {
+            Self::Finished { last, .. } => *last,
+            Self::Buried { id, .. } => *id,
+        }
+    }
+}
+
+const INCIDENT: &str = "id text, key text, phase text, is_open bigint, opened_at bigint, \
+     changed_at bigint, deadline bigint, body text, version bigint, sequence bigint, hash text";
+
+async fn update_incidents(
+    transaction: &mut Transaction,
+    rows: &[IncidentRow],
+) -> Result<Failed, StoreError> {
+    let new = transaction.dialect().rows("$1", "new", INCIDENT);
+    let sql = format!(
+        "UPDATE incident SET phase = new.phase, is_open = new.is_open, \
+           changed_at = new.changed_at, deadline = new.deadline, body = new.body, \
+           version = incident.version + 1, sequence = new.sequence, hash = new.hash \
+         FROM {new} WHERE incident.id = new.id AND incident.version = new.version \
+         RETURNING incident.id"
+    );
+    let history = |row: &IncidentRow| StoreError::Conflict { what: row.id.clone() };
+    missing(transaction, sql, rows, history).await
+}
+
+async fn insert_incidents(
+    transaction: &mut Transaction,
+    rows: &[IncidentRow],
+) -> Result<Failed, StoreError> {
+    let new = transaction.dialect().rows("$1", "new", INCIDENT);
+    let sql = format!(
+        "INSERT INTO incident (id, key, phase, is_open, opened_at, changed_at, deadline, body, \
+           version, sequence, hash) \
+         SELECT new.id, new.key, new.phase, new.is_open, new.opened_at, new.changed_at, \
+           new.deadline, new.body, 1, new.sequence, new.hash \
+         FROM {new} WHERE true ON CONFLICT DO NOTHING RETURNING id"
+    );
+    let is_open = |row: &IncidentRow| StoreError::Conflict {
+        what: format!("the open incident of {}", row.key),
+    };
+    missing(transaction, sql, rows, is_open).await
+}
+
+/// Runs a statement that returns the ids of the rows it took; the others fail.
+async fn missing(
+    transaction: &mut Transaction,
+    sql: String,
+    rows: &[IncidentRow],
+    error: impl Fn(&IncidentRow) -> StoreError,
+) -> Result<Failed, StoreError> {
+    if rows.is_empty() {
+        return Ok(Failed::new());
+    }
+    let taken = transaction.fetch(sql, vec![Value::rows(rows)]).await?;
+    let taken: HashSet<String> = taken.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    let missing = rows.iter().filter(|row| !taken.contains(&row.id));
+    Ok(missing.map(|row| (row.batch, error(row))).collect())
+}
+
+/// Removes outbox rows, those that are buried into the dead letters.
+async fn end_outbox(
+    transaction: &mut Transaction,
+    me: Me<'_>,
+    rows: &Rows<'_>,
+) -> Result<Failed, StoreError> {
+    if rows.ends.is_empty() {
+        return Ok(Failed::new());
+    }
+    let dialect = transaction.dialect();
+    let new = dialect.rows("$1", "new", "id bigint, error text, died_at bigint");
+    let bury = format!(
+        "INSERT INTO dead_letter (incident_id, kind, round, attempt, error, died_at) \
+         SELECT outbox.incident_id, outbox.kind, outbox.round, outbox.attempt, new.error, \
+           new.died_at FROM {new} JOIN outbox ON outbox.id = new.id ORDER BY new.id"
+    );
+    insert(transaction, &bury, &rows.dead).await?;
+    let new = dialect.rows("$1", "new", "id bigint, last bigint");
+    let (is_mine, is_free) = me.claims(dialect);
+    let delete = format!(
+        "DELETE FROM outbox WHERE id IN (SELECT other.id FROM {new} \
+           JOIN outbox AS one ON one.id = new.id \
+           JOIN outbox AS other ON other.incident_id = one.incident_id AND other.kind = one.kind \
+             AND other.id <= new.last \
+           WHERE (other.id = new.id AND {is_mine}) OR (new.last > new.id AND {is_free})) \
+         RETURNING id"
+    );
+    let parameters = vec![Value::rows(&rows.ends), me.parameter(dialect)];
+    let gone = transaction.fetch(delete, parameters).await?;
+    let mut gone: HashSet<i64> = gone.iter().map(|row| row.int("id")).collect::<Result<_, _>>()?;
+    // A row ends once: what ends it a second time has lost it.
+    let lost = rows.ends.iter().filter(|row| !gone.remove(&row.id));
+    Ok(lost
+        .map(|row| (row.batch, StoreError::Lost { what: format!("outbox row {}", row.id) }))
+        .collect())
+}
+
+async fn insert<T: Serialize>(
+    transaction: &mut Transaction,
+    sql: &str,
+    rows: &[T],
+) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        transaction.execute(sql.to_owned(), vec![Value::rows(rows)]).await?;
+    }
+    Ok(())
+}
+
+fn no_incident(error: StoreError) -> StoreError {
+    match &error {
+        StoreError::Unavailable(sqlx::Error::Database(cause))
+            if cause.is_foreign_key_violation() =>
+        {
+            StoreError::Refused { field: "links", problem: "names an unknown incident" }
+        }
+        _ => error,
+    }
+}
+
+fn insert_audit(dialect: Dialect) -> String {
+    let columns = "incident_id text, sequence bigint, body text, hash text";
+    let new = dialect.rows("$1", "new", columns);
+    format!(
+        "INSERT INTO audit (incident_id, sequence, body, hash) \
+         SELECT new.incident_id, new.sequence, new.body, new.hash FROM {new}"
+    )
+}
+
+fn insert_effects(dialect: Dialect) -> String {
+    let columns = "place bigint, incident_id text, kind text, round bigint, not_before bigint";
+    let new = dialect.rows("$1", "new", columns);
+    format!(
+        "INSERT INTO outbox (incident_id, kind, round, not_before) \
+         SELECT new.incident_id, new.kind, new.round, new.not_before FROM {new} \
+         ORDER BY new.place"
+    )
+}
+
+fn put_links(dialect: Dialect) -> String {
+    let new = dialect.rows("$1", "new", "source text, fingerprint text, incident_id text");
+    format!(
+        "INSERT INTO alert (source, fingerprint, incident_id) \
+         SELECT new.source, new.fingerprint, new.incident_id FROM {new} \
+         WHERE true ORDER BY new.source, new.fingerprint \
+         ON CONFLICT (source, fingerprint) DO UPDATE SET incident_id = excluded.incident_id"
+    )
+}
+
+fn insert_deliveries(dialect: Dialect) -> String {
+    let columns = "place bigint, source text, received_at bigint, body text";
+    let new = dialect.rows("$1", "new", columns);
+    format!(
+        "INSERT INTO delivery (source, received_at, body) \
+         SELECT new.source, new.received_at, new.body FROM {new} ORDER BY new.place"
+    )
+}

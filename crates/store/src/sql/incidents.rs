@@ -1,0 +1,177 @@
+//! Incidents and their timelines, read.
+
+use incident::{IncidentId, IncidentKey};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::SqlStore;
+use crate::audit::{ChainCheck, broken};
+use crate::database::{Dialect, Row, Value, params, searched};
+use crate::sqlite::from_json;
+use crate::{AlertKey, AuditRow, Base, Related, StoreError, Stored};
+
+const INCIDENT: &str = "SELECT id, changed_at, version, sequence, hash, body FROM incident";
+/// Rows of a timeline that are checked at a time.
+const CHAIN_PAGE: u32 = 1_000;
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    place: usize,
+    source: std::borrow::Cow<'a, str>,
+    fingerprint: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    key: std::borrow::Cow<'a, str>,
+}
+
+impl SqlStore {
+    /// Everything in one statement, and so of one moment.
+    pub(super) async fn related_incidents(
+        &self,
+        alerts: Vec<AlertKey>,
+        keys: Vec<IncidentKey>,
+    ) -> Result<Related, StoreError> {
+        let asked = alerts.iter().enumerate().map(|(place, alert)| Asked {
+            place,
+            source: searched(&alert.source),
+            fingerprint: searched(&alert.fingerprint),
+        });
+        let asked: Vec<Asked<'_>> = asked.collect();
+        let wanted: Vec<Key<'_>> =
+            keys.iter().map(|key| Key { key: searched(key.as_str()) }).collect();
+        let parameters = vec![Value::rows(&asked), Value::rows(&wanted)];
+        let rows = self.database.fetch(related(self.database.dialect()), parameters).await?;
+        let mut related = Related::default();
+        for row in &rows {
+            match usize::try_from(row.int("place")?) {
+                Ok(place) => {
+                    if let (Some(alert), Ok(id)) = (alerts.get(place), row.text("id")?.parse()) {
+                        related.links.insert(alert.clone(), id);
+                    }
+                }
+                Err(_) => {
+                    let stored = read(row)?;
+                    related.incidents.insert(stored.incident.id, stored);
+                }
+            }
+        }
+        Ok(related)
+    }
+
+    pub(super) async fn stored_incident(
+        &self,
+        id: IncidentId,
+    ) -> Result<Option<Stored>, StoreError> {
+        let sql = format!("{INCIDENT} WHERE id = $1");
+        let rows = self.database.fetch(sql, params![id.to_string()]).await?;
+        rows.first().map(read).transpose()
+    }
+
+    pub(super) async fn newest_incidents(
+        &self,
+        limit: u32,
+        before: Option<IncidentId>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        // Ids are UUIDv7 behind one prefix: their order is the order of opening.
+        let before = before.map_or_else(|| "inc_g".to_owned(), |id| id.to_string());
+        let sql = format!("{INCIDENT} WHERE id < $1 ORDER BY id DESC LIMIT $2");
+        let rows = self.database.fetch(sql, params![before, limit]).await?;
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn timeline_rows(
+        &self,
+        id: IncidentId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let sql = "SELECT sequence, body FROM audit WHERE incident_id = $1 AND sequence > $2 \
+                   ORDER BY sequence LIMIT $3";
+        let rows = self.database.fetch(sql, params![id.to_string(), after, limit]).await?;
+        let entry = |row: &Row| {
+            let entry = from_json(&row.text("body")?, "timeline entry")?;
+            Ok(AuditRow { sequence: row.int("sequence")?, entry })
+        };
+        rows.iter().map(entry).collect()
+    }
+
+    pub(super) async fn verify_chain(&self, id: IncidentId) -> Result<i64, StoreError> {
+        // A page comes with the end of the chain, of one moment.
+        let sql = "SELECT incident.sequence AS total, incident.hash AS last, \
+                     audit.sequence, audit.hash, audit.body \
+                   FROM incident LEFT JOIN audit \
+                     ON audit.incident_id = incident.id AND audit.sequence > $2 \
+                   WHERE incident.id = $1 ORDER BY audit.sequence LIMIT $3";
+        let (mut check, mut after) = (ChainCheck::default(), i64::MIN);
+        loop {
+            let parameters = params![id.to_string(), after, CHAIN_PAGE];
+            let rows = self.database.fetch(sql, parameters).await?;
+            let Some(first) = rows.first() else { return Ok(0) };
+            let (sequence, hash) = (first.int("total")?, first.text("last")?);
+            let mut count = 0;
+            for row in &rows {
+                let Some(sequence) = row.get::<Option<i64>>("sequence")? else { continue };
+                let bad = check.row(sequence, &row.text("body")?, &row.text("hash")?);
+                bad.map_err(|at| broken(&id, at))?;
+                (after, count) = (sequence, count + 1);
+            }
+            if count < CHAIN_PAGE {
+                let head = Base { sequence, hash, ..Base::default() };
+                return check.end(&head).map_err(|at| broken(&id, at));
+            }
+        }
+    }
+
+    pub(super) async fn earliest_deadline(&self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT MIN(deadline) AS due FROM incident WHERE deadline IS NOT NULL";
+        let rows = self.database.fetch(sql, vec![]).await?;
+        rows.first().map_or(Ok(None), |row| row.time_if_any("due"))
+    }
+
+    pub(super) async fn overdue_incidents(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<IncidentId>, StoreError> {
+        let sql = "SELECT id FROM incident WHERE deadline <= $1 ORDER BY deadline LIMIT $2";
+        let rows = self.database.fetch(sql, params![now, limit]).await?;
+        let ids: Vec<String> = rows.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+        Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+}
+
+/// The links of the alerts `$1` with their place, then the incidents, whose place is -1.
+fn related(dialect: Dialect) -> String {
+    let alerts = dialect.rows("$1", "new", "place bigint, source text, fingerprint text");
+    let keys = dialect.rows("$2", "new", "key text");
+    format!(
+        "WITH linked AS ( \
+           SELECT new.place AS place, alert.incident_id AS id FROM {alerts} JOIN alert \
+             ON alert.source = new.source AND alert.fingerprint = new.fingerprint), \
+         wanted AS ( \
+           SELECT id FROM linked \
+           UNION SELECT incident.id FROM {keys} JOIN incident \
+             ON incident.key = new.key AND incident.is_open = 1 \
+           UNION SELECT (SELECT incident.id FROM incident WHERE incident.key = new.key \
+             ORDER BY incident.opened_at DESC, incident.id DESC LIMIT 1) FROM {keys}) \
+         SELECT place, id, 0 AS changed_at, 0 AS version, 0 AS sequence, '' AS hash, '' AS body \
+           FROM linked \
+         UNION ALL SELECT -1, id, changed_at, version, sequence, hash, body FROM incident \
+           WHERE id IN (SELECT id FROM wanted)"
+    )
+}
+
+fn read(row: &Row) -> Result<Stored, StoreError> {
+    Ok(Stored {
+        incident: from_json(&row.text("body")?, "incident")?,
+        changed_at: row.time("changed_at")?,
+        base: Base {
+            version: row.int("version")?,
+            sequence: row.int("sequence")?,
+            hash: row.text("hash")?,
+        },
+    })
+}
+
