@@ -28,7 +28,8 @@ impl Dialect {
         match self {
             Self::Postgres => format!("json_to_recordset({parameter}::json) AS {name} ({columns})"),
             Self::Sqlite => {
-                let names = columns.split(',').filter_map(|column| column.split_whitespace().next());
+                let names =
+                    columns.split(',').filter_map(|column| column.split_whitespace().next());
                 let list: Vec<String> =
                     names.map(|name| format!("value ->> '{name}' AS {name}")).collect();
                 format!("(SELECT {} FROM json_each({parameter})) AS {name}", list.join(", "))
@@ -191,7 +192,10 @@ impl Transaction {
 impl Row {
     pub(crate) fn get<T>(&self, column: &str) -> Result<T, StoreError>
     where
-        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+        T: for<'r> Decode<'r, Sqlite>
+            + Type<Sqlite>
+            + for<'r> Decode<'r, Postgres>
+            + Type<Postgres>,
     {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,

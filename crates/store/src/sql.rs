@@ -22,9 +22,9 @@ use serde_json::Value as Json;
 
 use crate::database::Database;
 use crate::{
-    AlertKey, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter, FileStore,
-    LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture, Stored,
-    TargetLock,
+    AlertKey, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
+    FileStore, LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture,
+    Stored, TargetLock,
 };
 use outbox::Claims;
 use owner::{Me, Owner};

@@ -273,7 +273,8 @@ async fn missing(
         return Ok(Failed::new());
     }
     let taken = transaction.fetch(sql, vec![Value::rows(rows)]).await?;
-    let taken: HashSet<String> = taken.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    let taken: HashSet<String> =
+        taken.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
     let missing = rows.iter().filter(|row| !taken.contains(&row.id));
     Ok(missing.map(|row| (row.batch, error(row))).collect())
 }

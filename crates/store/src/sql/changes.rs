@@ -76,10 +76,7 @@ pub(super) async fn begin(
 }
 
 /// What keeps a change from being begun.
-async fn present(
-    transaction: &mut Transaction,
-    change: &Change,
-) -> Result<StoreError, StoreError> {
+async fn present(transaction: &mut Transaction, change: &Change) -> Result<StoreError, StoreError> {
     let sql = "SELECT id FROM change WHERE target = $1 AND is_unfinished = 1 \
                AND id <> $2 AND idempotency_key <> $3";
     let parameters = params![&*change.target, &*change.id, &*change.idempotency_key];
@@ -102,9 +99,8 @@ pub(super) async fn record_executor(
     executor: &Json,
 ) -> Result<Answer, StoreError> {
     let mine = is_mine(transaction.dialect(), "change.replica", "$3");
-    let sql = format!(
-        "UPDATE change SET executor = $2 WHERE id = $1 AND is_unfinished = 1 AND {mine}"
-    );
+    let sql =
+        format!("UPDATE change SET executor = $2 WHERE id = $1 AND is_unfinished = 1 AND {mine}");
     match transaction.execute(sql, params![id, to_json(executor), me]).await? {
         0 => Err(lost(id)),
         _ => Ok(Answer::Done),
@@ -153,11 +149,7 @@ pub(super) async fn raise_fence(
 }
 
 /// The greatest token that the target has seen, this one included.
-async fn raise(
-    transaction: &mut Transaction,
-    target: &str,
-    token: i64,
-) -> Result<i64, StoreError> {
+async fn raise(transaction: &mut Transaction, target: &str, token: i64) -> Result<i64, StoreError> {
     let sql = "INSERT INTO fence (target, token) VALUES ($1, $2) \
                ON CONFLICT (target) DO UPDATE SET token = CASE \
                  WHEN excluded.token > fence.token THEN excluded.token ELSE fence.token END \

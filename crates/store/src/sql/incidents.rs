@@ -174,4 +174,3 @@ fn read(row: &Row) -> Result<Stored, StoreError> {
         },
     })
 }
-
