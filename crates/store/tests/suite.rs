@@ -14,6 +14,7 @@ mod suite {
     pub(crate) mod targets;
 }
 
+#[expect(dead_code, reason = "shared with the tests of tasks, which restart it")]
 #[path = "postgres/server.rs"]
 mod server;
 

@@ -10,12 +10,13 @@ use tokio::sync::Notify;
 
 use crate::{Claim, Replica, StoreError};
 
-/// A lease is never given twice.
+/// A lease is never given twice; 0 is none.
 pub(super) type LeaseId = u64;
 
 /// Who calls, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
+    /// 0 where it has run out.
     pub(super) lease: LeaseId,
     pub(super) now: Timestamp,
 }
@@ -48,15 +49,14 @@ impl Leases {
         self.last
     }
 
+    pub(super) fn caller(&self, lease: LeaseId, now: Timestamp) -> Caller {
+        Caller { lease: if self.is_alive(lease, now) { lease } else { 0 }, now }
+    }
+
     /// False: the lease had run out before.
     pub(super) fn renew(&mut self, caller: Caller, length: Duration) -> bool {
-        match self.leases.get_mut(&caller.lease) {
-            Some(lease) if caller.now < lease.ends_at => {
-                lease.ends_at = end(caller.now, length);
-                true
-            }
-            _ => false,
-        }
+        let lease = self.leases.get_mut(&caller.lease);
+        lease.map(|lease| lease.ends_at = end(caller.now, length)).is_some()
     }
 
     pub(super) fn end(&mut self, lease: LeaseId) {
@@ -79,7 +79,7 @@ impl Leases {
 
     /// A replica without a lease may claim nothing.
     pub(super) fn check(&self, caller: Caller) -> Result<(), StoreError> {
-        if self.is_alive(caller.lease, caller.now) { Ok(()) } else { Err(lost("the lease")) }
+        if caller.lease == 0 { Err(lost("the lease")) } else { Ok(()) }
     }
 
     pub(super) fn claim(&mut self, caller: Caller, name: String) -> Result<Claim, StoreError> {

@@ -106,8 +106,10 @@ impl MemoryStore {
             return Err(unavailable());
         }
         let now = (self.options.time)();
-        let caller = Caller { lease: self.lease.load(Ordering::SeqCst), now };
-        let answer = run(&mut self.database.contents(), caller);
+        let mut contents = self.database.contents();
+        let leases = &contents.agents.entry(self.agent).or_default().leases;
+        let caller = leases.caller(self.lease.load(Ordering::SeqCst), now);
+        let answer = run(&mut contents, caller);
         if fault == Some(Fault::AnswerLost) { Err(unavailable()) } else { answer }
     }
 

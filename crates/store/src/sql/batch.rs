@@ -238,6 +238,8 @@ async fn update_incidents(
            changed_at = new.changed_at, deadline = new.deadline, body = new.body, \
            version = incident.version + 1, sequence = new.sequence, hash = new.hash \
          FROM {new} WHERE incident.id = new.id AND incident.version = new.version \
+           AND (new.is_open = 0 OR incident.is_open = 1 OR NOT EXISTS (SELECT 1 \
+             FROM incident AS other WHERE other.key = incident.key AND other.is_open = 1)) \
          RETURNING incident.id"
     );
     let history = |row: &IncidentRow| StoreError::Conflict { what: row.id.clone() };

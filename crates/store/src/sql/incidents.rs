@@ -78,7 +78,9 @@ impl SqlStore {
         let before = before.map_or_else(|| "inc_g".to_owned(), |id| id.to_string());
         let sql = format!("{INCIDENT} WHERE id < $1 ORDER BY id DESC LIMIT $2");
         let rows = self.database.fetch(sql, params![before, limit]).await?;
-        rows.iter().map(read).collect()
+        // One that cannot be read says so where it is asked for; it does not hide the others.
+        let is_readable = |row: &Result<_, _>| !matches!(row, Err(StoreError::Unreadable { .. }));
+        rows.iter().map(read).filter(is_readable).collect()
     }
 
     pub(super) async fn timeline_rows(

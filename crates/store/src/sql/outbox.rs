@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::SqlStore;
-use super::owner::is_mine;
+use super::owner::{is_free, is_mine};
 use super::write::{Answer, Write};
 use crate::database::{Dialect, Row, Transaction, Value, params};
 use crate::{DeadLetter, OutboxEnd, OutboxRow, StoreError};
@@ -145,8 +145,17 @@ impl SqlStore {
     }
 
     pub(super) async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT MIN(not_before) AS due FROM outbox WHERE not_before > $1";
-        let rows = self.database.fetch(sql, params![now]).await?;
+        let dialect = self.database.dialect();
+        let (free, parameters) = match dialect {
+            Dialect::Sqlite => (
+                "id NOT IN (SELECT value FROM json_each($2))".to_owned(),
+                vec![now.into(), Value::rows(&self.claims.all())],
+            ),
+            Dialect::Postgres => (is_free(dialect, "outbox.replica", ""), params![now]),
+        };
+        let sql =
+            format!("SELECT MIN(not_before) AS due FROM outbox WHERE not_before > $1 AND {free}");
+        let rows = self.database.fetch(sql, parameters).await?;
         rows.first().map_or(Ok(None), |row| row.time_if_any("due"))
     }
 

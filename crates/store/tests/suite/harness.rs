@@ -73,8 +73,7 @@ impl Harness {
         let id = format!("replica-{}", self.opened.lock().unwrap().len() + 1);
         for _ in 0..LOOKS {
             match self.try_open(agent, self.options(&id)).await {
-                // A process that was killed a moment ago.
-                Err(StoreError::InUse { .. }) => tokio::time::sleep(LOOK).await,
+                Err(error) if is_in_use(&error) => tokio::time::sleep(LOOK).await,
                 opened => {
                     let store = opened.unwrap();
                     self.opened.lock().unwrap().push((id, store.clone()));
@@ -180,8 +179,10 @@ impl Harness {
         let mut sql = format!("DELETE FROM audit WHERE incident_id = '{id}';");
         for (sequence, AuditText { body, hash }) in rows {
             let body = body.replace('\'', "''");
-            sql += &format!("INSERT INTO audit (incident_id, sequence, body, hash)");
-            sql += &format!(" VALUES ('{id}', {sequence}, '{body}', '{hash}');");
+            sql += &format!(
+                "INSERT INTO audit (incident_id, sequence, body, hash) \
+                 VALUES ('{id}', {sequence}, '{body}', '{hash}');"
+            );
         }
         self.sql(sql).await;
     }
@@ -215,6 +216,14 @@ impl Harness {
                 sql.execute(&mut postgres(url, self.agent).await).await.unwrap().rows_affected()
             }
         };
+    }
+}
+
+/// By a process that was killed a moment ago.
+fn is_in_use(error: &StoreError) -> bool {
+    match error {
+        StoreError::Setting { source, .. } => is_in_use(source),
+        error => matches!(error, StoreError::InUse { .. }),
     }
 }
 
