@@ -1,24 +1,33 @@
 //! `deployment-system`: the only program that changes anything. It refuses what has no grant, what
 //! is not in its inventory and what it did before; it records intent before effect.
 
+mod act;
 mod action;
 mod change;
+mod check;
 mod executor;
+mod gate;
 mod grant;
 mod group;
+mod identity;
 mod inventory;
 mod playbook;
+mod quarantine;
 mod record;
+mod run;
 mod status;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use a2a_types::mcp::deployment;
 use anyhow::Context;
 use rpc::mcp::server::{Tool, ToolServer};
-use service::{ConfigError, Configuration, Env, Process, Running};
+use service::{ConfigError, Configuration, Env, Process, ProcessIdentity, Running};
+use store::{Replica, Store, StoreError};
 use url::Url;
 
 pub use inventory::{ExecutorConfig, HttpAdminConfig, Inventory, ProcessConfig, Target};
@@ -37,8 +46,11 @@ pub struct Config {
     pub target_urls: BTreeMap<String, Url>,
     /// Directory with `ansible.cfg` and `playbooks/catalogue.yaml`.
     pub ansible_directory: PathBuf,
-    /// The record of changes (SQLite); one process per file.
-    pub database: PathBuf,
+    /// The record of changes: a SQLite file for one process, or a `postgres://` URL for several.
+    pub database: String,
+    /// How long this process is believed to live after each sign of life; then another of the same
+    /// database may take its changes over.
+    pub lease_seconds: u32,
     /// Directory for files of running executors; only this program may write there.
     pub work_directory: PathBuf,
     /// The program that runs playbooks.
@@ -61,7 +73,8 @@ impl Default for Config {
             inventory: "deploy/config/inventory.yaml".into(),
             target_urls: BTreeMap::new(),
             ansible_directory: "deploy/ansible".into(),
-            database: "data/deployment-system.db".into(),
+            database: "data/deployment-system.db".to_owned(),
+            lease_seconds: 10,
             work_directory: "data/deployment-system".into(),
             ansible_playbook: "/usr/bin/ansible-playbook".into(),
             output_bytes: 64 * 1024,
@@ -89,11 +102,20 @@ impl Configuration for Config {
         if self.longest_change_seconds == 0 {
             return Err(ConfigError::setting("longest_change_seconds", "must be above 0"));
         }
+        if self.lease_seconds == 0 {
+            return Err(ConfigError::setting("lease_seconds", "must be above 0"));
+        }
         self.access.validate()
     }
 
     fn check_files(&self) -> anyhow::Result<()> {
         read_files(self).map(drop)
+    }
+}
+
+impl Config {
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
     }
 }
 
@@ -125,29 +147,96 @@ fn parse_target_urls(pairs: &str) -> Result<BTreeMap<String, Url>, ConfigError> 
         .collect()
 }
 
-/// Serves the tools until shutdown. Executors that an earlier process left behind are ended first.
+/// The name of the program, and of its tables where a database is shared.
+const NAME: &str = "deployment-system";
+/// How long the start waits for changes of an earlier process to be brought to their end. It goes on
+/// afterwards; until then their targets take no other change.
+const FIRST_LOOK: Duration = Duration::from_millis(800);
+
+/// Opens the database and serves the tools until shutdown.
 ///
 /// # Errors
 /// The listener's address is taken, or inventory, playbooks, database or a token cannot be used.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
+    let identity = ProcessIdentity::current();
+    let replica = Replica {
+        id: process.new_id().to_string(),
+        host: identity.host,
+        pid: identity.pid,
+        start_time: identity.start_time,
+    };
+    let options = store::OpenOptions {
+        replica,
+        lease: config.lease(),
+        is_dead: Arc::new(|replica| {
+            let Replica { host, pid, start_time, .. } = replica.clone();
+            ProcessIdentity { host, pid, start_time }.is_dead()
+        }),
+        time: process.time_source(),
+    };
+    let opened = store::open(&config.database, NAME, options).await?;
+    start_with(config, process, opened.store).await
+}
+
+/// Serves the tools over an open database until shutdown. Changes whose process is gone are brought to
+/// their end first.
+///
+/// # Errors
+/// The listener's address is taken, or inventory, playbooks or a token cannot be used.
+pub async fn start_with(
+    config: Config,
+    process: Process,
+    store: Arc<dyn Store>,
+) -> anyhow::Result<Running> {
     let access = config.access.read()?;
     let (inventory, playbooks) = read_files(&config)?;
     create_private(&config.work_directory)?;
-    let runs = config.work_directory.join("runs");
-    create_private(&runs)?;
-    let interrupted =
-        group::end_leftovers(&runs).await.context("end executors of an earlier process")?;
-    if let Some(parent) = config.database.parent().filter(|path| !path.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
-    }
-    let store = store::FileStore::open(&config.database).await?;
-    let listen = config.listen.clone();
+    create_private(&config.work_directory.join("runs"))?;
+    let (listen, lease) = (config.listen.clone(), config.lease());
     let deployer =
         Arc::new(change::Deployer::new(config, inventory, playbooks, store, process.clone())?);
-    deployer.recover(&interrupted).await.context("recover interrupted changes")?;
-    let routes = rpc::mcp::server::router(server(&deployer), access)?;
+    process.spawn(live(deployer.clone(), lease));
+    let (first, is_over) = tokio::sync::oneshot::channel::<()>();
+    process.spawn_until_shutdown(take_over(deployer.clone(), first, lease / 3));
+    let _ = tokio::time::timeout(FIRST_LOOK, is_over).await;
+    let beside = rpc::mcp::server::guarded(quarantine::routes(deployer.clone()), &access);
+    let routes = rpc::mcp::server::router(server(&deployer), access)?.merge(beside);
     let address = service::serve(&process, &listen, "listen", routes).await?;
     Ok(Running { address })
+}
+
+/// Keeps this replica's lease, on which its changes stay its own; at shutdown once more, for what is
+/// still in hand.
+async fn live(deployer: Arc<change::Deployer>, lease: Duration) {
+    let shutdown = deployer.process.shutdown_token();
+    loop {
+        let is_last = shutdown.is_cancelled();
+        match deployer.store.heartbeat(lease).await {
+            Ok(()) => {}
+            Err(StoreError::Lost { .. }) => {
+                tracing::warn!("no sign of life for longer than the lease: changes may be lost");
+            }
+            Err(error) => tracing::warn!(%error, "no sign of life given"),
+        }
+        if is_last {
+            return;
+        }
+        let _ = tokio::time::timeout(lease / 3, shutdown.cancelled()).await;
+    }
+}
+
+/// Looks for changes of processes that are gone, at once and from time to time.
+async fn take_over(
+    deployer: Arc<change::Deployer>,
+    first: tokio::sync::oneshot::Sender<()>,
+    interval: Duration,
+) {
+    deployer.take_over().await;
+    let _ = first.send(());
+    if let Err(error) = deployer.sweep().await {
+        tracing::warn!(%error, "directories of earlier runs were not cleared");
+    }
+    deployer.take_over_always(interval).await;
 }
 
 fn create_private(path: &std::path::Path) -> anyhow::Result<()> {

@@ -309,6 +309,9 @@ pub struct TargetStatus {
     pub state: Value,
     /// The actions this target's executor can carry out.
     pub actions: Vec<String>,
+    /// Why no change is taken until a person opens the target again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
 }
 
 fn change_input_schema(parameters: Value) -> Value {
@@ -432,6 +435,7 @@ fn status_output_schema() -> Value {
         required("healthy", flag("The service answers and says it is well")),
         required("state", json!({})),
         required("actions", list(any_text())),
+        optional("closed", any_text()),
     ]);
     output([
         required("time", time("When this was read")),

@@ -1,36 +1,44 @@
 //! One change from request to record. The order is the point: check everything, read what the
-//! action touches, commit the intent, act, read again, commit the outcome. A key that was used is
-//! answered from the record; a change that began and has no outcome is never repeated.
+//! action touches, commit the intent, record what will act, act, read again, commit the outcome. A
+//! key that was used is answered from the record; a change that began is never begun again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_types::mcp::deployment::{Change, ChangeRequest, ChangeState, Difference, RunPlaybook};
+use a2a_types::mcp::deployment::{Change, ChangeRequest, ChangeState, Difference};
 use jiff::Timestamp;
 use rpc::mcp::server::ToolError;
 use serde_json::{Value, json};
-use service::Process;
-use store::{FileStore, StoreError};
-use tokio::sync::OwnedMutexGuard;
+use service::{Process, Secret};
+use store::{Store, StoreError};
+use tokio::sync::Notify;
 
-use super::action::{Action, Asked, parse};
-use super::executor::{Ansible, Effect, Executor, ExecutorError, HttpAdmin, LocalProcess, Undo};
+use super::act::Acted;
+use super::action::Action;
+use super::check::Checked;
+use super::executor::{Ansible, Effect, Executor, ExecutorError, HttpAdmin, LocalProcess, Undo, redact};
 use super::inventory::{ExecutorConfig, Inventory};
 use super::playbook::Playbooks;
-use super::record::{differences, read_change, split, unavailable};
-use super::{Config, executor, grant};
+use super::record::{differences, split, unavailable};
+use super::run::RunDirectory;
+use super::takeover::Held;
+use super::{Config, grant};
 
-/// Changes of a target that `status` lists.
-const RECENT: usize = 10;
+/// Between attempts to record an outcome, at first and at most.
+const RECORD_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 pub(super) struct Deployer {
-    config: Config,
-    targets: BTreeMap<String, Reachable>,
+    pub(super) config: Config,
+    pub(super) targets: BTreeMap<String, Reachable>,
     pub(super) playbooks: Playbooks,
-    ansible: Ansible,
-    pub(super) store: FileStore,
+    pub(super) ansible: Ansible,
+    pub(super) store: Arc<dyn Store>,
     pub(super) process: Process,
+    /// Changes of other processes that this one has to bring to an end.
+    pub(super) held: Mutex<Held>,
+    /// Rung when there may be something to do about them.
+    pub(super) bell: Notify,
 }
 
 /// A target of the inventory with what changes it.
@@ -38,22 +46,6 @@ pub(super) struct Reachable {
     pub(super) service: String,
     pub(super) executor: Executor,
     pub(super) playbooks: Vec<String>,
-    /// Held by the change in progress.
-    writer: Arc<tokio::sync::Mutex<()>>,
-    /// Ids of changes since this process started, newest first.
-    pub(super) recent: Mutex<VecDeque<String>>,
-}
-
-/// A request that passed every check.
-struct Checked {
-    target: String,
-    /// The name asked for, `rollback` where it is one.
-    name: String,
-    action: Action,
-    /// Of a rollback: what its change left of the values that the action sets. `null`: not known.
-    left: Value,
-    request: ChangeRequest,
-    arguments_sha256: String,
 }
 
 /// A change whose intent is committed.
@@ -63,6 +55,7 @@ struct Begun {
     before: Value,
     undo: Undo,
     started_at: Timestamp,
+    directory: RunDirectory,
 }
 
 impl Deployer {
@@ -70,13 +63,12 @@ impl Deployer {
         config: Config,
         inventory: Inventory,
         playbooks: Playbooks,
-        store: FileStore,
+        store: Arc<dyn Store>,
         process: Process,
     ) -> anyhow::Result<Self> {
         let ansible = Ansible::new(
             &config.ansible_playbook,
             &config.ansible_directory,
-            config.work_directory.join("runs"),
             config.output_bytes,
         )?;
         let identities = config.work_directory.join("processes");
@@ -88,16 +80,12 @@ impl Deployer {
                     Executor::Process(LocalProcess::new(&name, config, &identities)?)
                 }
             };
-            let reachable = Reachable {
-                service: target.service,
-                executor,
-                playbooks: target.playbooks,
-                writer: Arc::default(),
-                recent: Mutex::default(),
-            };
+            let reachable =
+                Reachable { service: target.service, executor, playbooks: target.playbooks };
             targets.insert(name, reachable);
         }
-        Ok(Self { config, targets, playbooks, ansible, store, process })
+        let (held, bell) = Default::default();
+        Ok(Self { config, targets, playbooks, ansible, store, process, held, bell })
     }
 
     pub(super) fn concurrent_calls(&self) -> usize {
@@ -116,7 +104,7 @@ impl Deployer {
         name: &'static str,
         request: ChangeRequest,
     ) -> Result<Change, ToolError> {
-        let target = self.target(&request.target)?;
+        self.target(&request.target)?;
         let arguments_sha256 = grant::arguments_sha256(name, &request);
         if request.dry_run {
             if self.config.dry_run_needs_grant || request.grant.is_some() {
@@ -131,199 +119,37 @@ impl Deployer {
             return Ok(recorded);
         }
         grant::check_valid(&grant, self.process.now())?;
-        let writer = target.writer.clone().try_lock_owned().map_err(|_| {
-            let message = format!("another change of {} is in progress", request.target);
-            ToolError::Unavailable(message)
-        })?;
         let checked = self.check(name, request, arguments_sha256).await?;
-        let begun = match self.begin(checked).await? {
-            Ok(begun) => begun,
-            Err(recorded) => return Ok(recorded),
-        };
-        tracing::info!(
-            change.id = begun.id,
-            target = begun.checked.target,
-            action = begun.checked.name,
-            principal = grant.principal,
-            "change begins"
-        );
         // Goes on when the caller goes away, and shutdown waits for it.
-        let id = begun.id.clone();
-        let deployer = self.clone();
-        let task = self.process.spawn(async move { deployer.carry_out(begun, writer).await });
-        task.await.unwrap_or_else(|error| Err(ToolError::Unknown(format!("{id}: {error}"))))
-    }
-
-    /// Everything that can be wrong with a request besides its grant.
-    async fn check(
-        &self,
-        name: &str,
-        request: ChangeRequest,
-        arguments_sha256: String,
-    ) -> Result<Checked, ToolError> {
-        if request.deadline <= self.process.now() {
-            let message = format!("{} has passed", request.deadline);
-            return Err(ToolError::refused("deadline", message));
-        }
-        let (action, left) = match parse(name, &request.parameters)? {
-            Asked::Action(action) => (action, Value::Null),
-            Asked::Rollback(rollback) => {
-                self.inverse_of(&rollback.change_id, &request.target).await?
+        let id = format!("chg_{}", self.process.new_id());
+        let (deployer, change_id) = (self.clone(), id.clone());
+        let task = self.process.spawn(async move {
+            match deployer.begin(change_id, checked).await? {
+                Ok(begun) => deployer.carry_out(begun).await,
+                Err(recorded) => Ok(recorded),
             }
-        };
-        let target = self.target(&request.target)?;
-        match &action {
-            Action::RunPlaybook(run) => {
-                self.playbooks.check(run)?;
-                if !self.config.ansible_playbook.is_file() {
-                    let program = self.config.ansible_playbook.display();
-                    return Err(ToolError::Unavailable(format!("{program} is not installed")));
-                }
-                if !target.playbooks.contains(&run.playbook) {
-                    let message = format!("{} may not be run for {}", run.playbook, request.target);
-                    return Err(ToolError::refused("parameters.playbook", message));
-                }
-            }
-            other if !target.executor.actions().contains(&other.name()) => {
-                let message = format!("{} has no {}", request.target, other.name());
-                return Err(ToolError::refused("target", message));
-            }
-            _ => {}
-        }
-        let name = name.to_owned();
-        let target = request.target.clone();
-        Ok(Checked { target, name, action, left, request, arguments_sha256 })
-    }
-
-    /// What undoes a change, and what the change left of the values that this sets.
-    async fn inverse_of(
-        &self,
-        change_id: &str,
-        target: &str,
-    ) -> Result<(Action, Value), ToolError> {
-        let refused = |message: String| ToolError::refused("parameters.change_id", message);
-        let row = self.store.change(change_id).await.map_err(|error| unavailable(&error))?;
-        let row = row.ok_or_else(|| refused(format!("no change {change_id:?}")))?;
-        if row.change.target != target {
-            return Err(refused(format!("{change_id} is a change of {}", row.change.target)));
-        }
-        let change = read_change(&row);
-        let Some(inverse) = change.inverse else {
-            let reason = change.no_inverse.unwrap_or_else(|| "it is not known".to_owned());
-            return Err(refused(format!("{change_id} has no inverse: {reason}")));
-        };
-        match parse(&inverse.action, &inverse.parameters)? {
-            Asked::Action(action) => {
-                let left = match (&action, row.change.request["playbook"].as_str()) {
-                    (Action::RunPlaybook(_), Some(ran)) => {
-                        self.playbooks.settings(ran, &change.after)
-                    }
-                    _ => self.target(target)?.executor.settings(&action, &change.after),
-                };
-                Ok((action, left))
-            }
-            Asked::Rollback(_) => Err(refused(format!("{change_id} has a rollback as inverse"))),
-        }
-    }
-
-    /// Refuses to undo what somebody has changed since: their change would be undone with ours.
-    fn check_left(&self, checked: &Checked, now: &Value) -> Result<(), ToolError> {
-        let executor = &self.target(&checked.target)?.executor;
-        let now = executor.settings(&checked.action, now);
-        match differences(&checked.left, &now).first() {
-            None => Ok(()),
-            Some(Difference { path, before, after }) => {
-                let message = format!("{path} was changed since: it left {before}, now {after}");
-                Err(ToolError::refused("parameters.change_id", message))
+        });
+        match task.await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.doubt(id.clone());
+                Err(ToolError::Unknown(format!("{id}: {error}")))
             }
         }
-    }
-
-    /// The answer to a key that was used before.
-    async fn recorded(
-        &self,
-        request: &ChangeRequest,
-        arguments_sha256: &str,
-    ) -> Result<Option<Change>, ToolError> {
-        let row = self.store.change_by_key(&request.idempotency_key).await;
-        let Some(row) = row.map_err(|error| unavailable(&error))? else { return Ok(None) };
-        if row.change.arguments_sha256 != arguments_sha256 {
-            let message = format!("was used by {} with other arguments", row.change.id);
-            return Err(ToolError::refused("idempotency_key", message));
-        }
-        let mut change = read_change(&row);
-        if change.state == ChangeState::Done {
-            change.state = ChangeState::AlreadyDone;
-        }
-        Ok(Some(change))
-    }
-
-    async fn observe(&self, checked: &Checked) -> Result<Value, ToolError> {
-        match &checked.action {
-            // A playbook records itself what it finds.
-            Action::RunPlaybook(_) => Ok(Value::Null),
-            action => self
-                .target(&checked.target)?
-                .executor
-                .observe(action)
-                .await
-                .map_err(ExecutorError::into_tool_error),
-        }
-    }
-
-    fn undo(&self, checked: &Checked, before: &Value) -> Undo {
-        let Some(target) = self.targets.get(&checked.target) else {
-            return Err("the target is not in the inventory".to_owned());
-        };
-        match &checked.action {
-            Action::RunPlaybook(run) => self.playbooks.undo(&checked.target, &run.playbook, before),
-            action => target.executor.undo(&checked.target, action, before),
-        }
-    }
-
-    async fn dry_run(&self, checked: Checked) -> Result<Change, ToolError> {
-        let started_at = self.process.now();
-        let (before, after, output, error) = match &checked.action {
-            Action::RunPlaybook(run) => {
-                let id = format!("dry_{}", self.process.new_id());
-                let time = self.time_left(&checked.request);
-                let (effect, ended) = self.run_playbook(&checked, run, &id, true, time).await;
-                let before = effect.before.unwrap_or_default();
-                let after = effect.after.unwrap_or_default();
-                (before, after, effect.output, ended.err().map(|error| error.to_string()))
-            }
-            action => {
-                let before = self.observe(&checked).await?;
-                self.check_left(&checked, &before)?;
-                let after = self.target(&checked.target)?.executor.expected(action, &before);
-                (before, after, String::new(), None)
-            }
-        };
-        let (inverse, no_inverse) = split(self.undo(&checked, &before));
-        Ok(Change {
-            change_id: None,
-            target: checked.target,
-            action: checked.name,
-            state: ChangeState::DryRun,
-            diff: differences(&before, &after),
-            before,
-            after: Value::Null,
-            inverse,
-            no_inverse,
-            started_at,
-            finished_at: Some(self.process.now()),
-            output,
-            error,
-        })
     }
 
     /// Commits the intent. The inner error is the recorded answer of a call that was faster.
-    async fn begin(&self, checked: Checked) -> Result<Result<Begun, Change>, ToolError> {
+    async fn begin(
+        &self,
+        id: String,
+        checked: Checked,
+    ) -> Result<Result<Begun, Change>, ToolError> {
         let before = self.observe(&checked).await?;
         self.check_left(&checked, &before)?;
         let undo = self.undo(&checked, &before);
         let started_at = self.process.now();
-        let id = format!("chg_{}", self.process.new_id());
+        let directory = RunDirectory::create(&self.runs(), &id)
+            .map_err(|error| ToolError::Unavailable(format!("the run's directory: {error}")))?;
         let grant = checked.request.grant.as_ref();
         let (inverse, no_inverse) = split(undo.clone());
         // Of a rollback, the playbook that it runs.
@@ -339,6 +165,8 @@ impl Deployer {
             target: checked.target.clone(),
             action: checked.name.clone(),
             request: json!({
+                // Nothing has acted before an executor is recorded.
+                "is_gated": true,
                 "parameters": checked.request.parameters,
                 "principal": grant.map(|grant| &grant.principal),
                 "deadline": checked.request.deadline,
@@ -349,144 +177,184 @@ impl Deployer {
             }),
             started_at,
         };
-        match self.store.begin_change(&intent).await {
-            Ok(()) => {
-                let mut recent =
-                    self.target(&checked.target)?.recent.lock().expect("no panic while held");
-                recent.push_front(id.clone());
-                recent.truncate(RECENT);
-                drop(recent);
-                Ok(Ok(Begun { id, checked, before, undo, started_at }))
-            }
-            Err(StoreError::Exists { .. }) => {
+        let error = match self.store.begin_change(intent, checked.request.fencing_token).await {
+            Ok(()) => return Ok(Ok(Begun { id, checked, before, undo, started_at, directory })),
+            Err(error) => error,
+        };
+        directory.clear();
+        if error.is_transient() {
+            self.doubt(id);
+        }
+        Err(match error {
+            StoreError::Exists { .. } => {
                 match self.recorded(&checked.request, &checked.arguments_sha256).await? {
-                    Some(recorded) => Ok(Err(recorded)),
-                    None => Err(ToolError::refused("grant.id", "was used by another change")),
+                    Some(recorded) => return Ok(Err(recorded)),
+                    None => ToolError::refused("grant.id", "was used by another change"),
                 }
             }
+            StoreError::Fenced { target, seen } => {
+                fenced(&target, checked.request.fencing_token, seen)
+            }
+            StoreError::Busy { target, by } => self.busy(&target, &by).await,
             // No record, no action.
-            Err(error) => Err(unavailable(&error)),
-        }
+            error => unavailable(&error),
+        })
     }
 
-    async fn carry_out(
-        &self,
-        begun: Begun,
-        writer: OwnedMutexGuard<()>,
-    ) -> Result<Change, ToolError> {
-        let Begun { id, checked, before, undo, started_at } = begun;
-        let time = self.time_left(&checked.request);
-        failpoints::hit(failpoints::BEFORE_EFFECT);
-        let (effect, ended) = self.act(&checked, &id, time).await;
-        failpoints::hit(failpoints::AFTER_EFFECT);
-        let before = effect.before.unwrap_or(before);
-        let after = match effect.after {
-            Some(after) => after,
-            None => self.observe(&checked).await.unwrap_or(Value::Null),
+    async fn carry_out(&self, begun: Begun) -> Result<Change, ToolError> {
+        failpoints::hit(failpoints::AFTER_CLAIM);
+        let grant = begun.checked.request.grant.as_ref();
+        tracing::info!(
+            change.id = begun.id,
+            target = begun.checked.target,
+            action = begun.checked.name,
+            principal = grant.map(|grant| &grant.principal),
+            "change begins"
+        );
+        let acted = match self.check_unchanged(&begun).await {
+            Ok(()) => self.act(&begun.checked, &begun.id, &begun.directory).await,
+            Err(error) => Acted::Ended(Effect::default(), Err(error)),
         };
-        let undo = match (&checked.action, &ended) {
-            (_, Err(error)) if error.did_nothing() => Err("nothing was done".to_owned()),
-            (Action::RunPlaybook(_), _) => self.undo(&checked, &before),
-            _ => undo,
-        };
-        let (inverse, no_inverse) = split(undo);
-        let (state, error) = match ended {
-            Ok(()) => (ChangeState::Done, None),
-            Err(error @ ExecutorError::Unknown(_)) => {
-                (ChangeState::Unknown, Some(error.to_string()))
+        let (effect, ended) = match acted {
+            Acted::Ended(effect, ended) => (effect, ended),
+            Acted::GivenUp(why) => {
+                tracing::warn!(change.id = begun.id, "given up: {why}");
+                return Err(ToolError::Unknown(format!("{}: {why}", begun.id)));
             }
-            Err(error) => (ChangeState::Failed, Some(error.to_string())),
         };
-        let finished_at = self.process.now();
-        let change = Change {
-            change_id: Some(id.clone()),
-            target: checked.target,
-            action: checked.name,
-            state,
-            diff: differences(&before, &after),
-            before,
-            after,
-            inverse,
-            no_inverse,
-            started_at,
-            finished_at: (state != ChangeState::Unknown).then_some(finished_at),
-            output: effect.output,
-            error,
-        };
-        tracing::info!(change.id = id, state = ?change.state, error = change.error, "change ended");
-        let outcome = serde_json::to_value(&change).expect("a change is plain fields");
-        let recorded = self.store.finish_change(&id, &outcome, finished_at).await;
-        drop(writer);
-        match recorded {
-            Ok(()) => Ok(change),
+        failpoints::hit(failpoints::AFTER_EFFECT);
+        let change = self.ended(&begun, effect, ended).await;
+        tracing::info!(
+            change.id = begun.id,
+            state = ?change.state,
+            error = change.error,
+            "change ended"
+        );
+        failpoints::hit(failpoints::BEFORE_COMMIT);
+        match self.record_end(&begun.id, &change).await {
+            Ok(()) => {
+                begun.directory.clear();
+                Ok(change)
+            }
             Err(error) => {
+                let id = begun.id;
                 tracing::error!(change.id = id, %error, "the outcome could not be recorded");
                 Err(ToolError::Unknown(format!("{id}: the outcome could not be recorded: {error}")))
             }
         }
     }
 
-    async fn act(
+    /// Looks again at what the action sets, now that nobody else changes the target: it must be what
+    /// the intent says, or the inverse would restore something else.
+    async fn check_unchanged(&self, begun: &Begun) -> Result<(), ExecutorError> {
+        let Begun { checked, before, .. } = begun;
+        let executor = match (&checked.action, self.targets.get(&checked.target)) {
+            // A playbook looks itself.
+            (Action::RunPlaybook(_), _) | (_, None) => return Ok(()),
+            (_, Some(target)) => &target.executor,
+        };
+        let now = executor.observe(&checked.action).await?;
+        let settings = |state| executor.settings(&checked.action, state);
+        match differences(&settings(before), &settings(&now)).first() {
+            None => Ok(()),
+            Some(Difference { path, before, after }) => {
+                let message = format!("{path} was changed meanwhile: it was {before}, now {after}");
+                Err(ExecutorError::Refused { field: "target".to_owned(), message })
+            }
+        }
+    }
+
+    /// The record of a change that came to an end.
+    async fn ended(
         &self,
-        checked: &Checked,
-        id: &str,
-        time: Duration,
-    ) -> (Effect, Result<(), ExecutorError>) {
-        let target = match self.target(&checked.target) {
-            Ok(target) => target,
+        begun: &Begun,
+        effect: Effect,
+        ended: Result<(), ExecutorError>,
+    ) -> Change {
+        let Begun { id, checked, started_at, .. } = begun;
+        let before = effect.before.unwrap_or_else(|| begun.before.clone());
+        let after = match effect.after {
+            Some(after) => after,
+            None => self.observe(checked).await.unwrap_or(Value::Null),
+        };
+        let undo = match (&checked.action, &ended) {
+            (_, Err(error)) if error.did_nothing() => Err("nothing was done".to_owned()),
+            (Action::RunPlaybook(_), _) => self.undo(checked, &before),
+            _ => begun.undo.clone(),
+        };
+        let (inverse, no_inverse) = split(undo);
+        let secrets = self.secrets(&checked.target);
+        let (state, error) = match ended {
+            Ok(()) => (ChangeState::Done, None),
             Err(error) => {
-                return (Effect::default(), Err(ExecutorError::Failed(error.to_string())));
+                let state = match error {
+                    ExecutorError::Unknown(_) => ChangeState::Unknown,
+                    _ => ChangeState::Failed,
+                };
+                (state, Some(redact(error.to_string(), &secrets)))
             }
         };
-        match &checked.action {
-            Action::RunPlaybook(run) => self.run_playbook(checked, run, id, false, time).await,
-            // The executor watches the deadline; this only bounds what it does not.
-            action => match tokio::time::timeout(
-                time + Duration::from_secs(6),
-                target.executor.carry_out(action, time),
-            )
-            .await
-            {
-                Ok(Ok(effect)) => (effect, Ok(())),
-                Ok(Err(error)) => (Effect::default(), Err(error)),
-                Err(_) => {
-                    let message = "no answer by the deadline".to_owned();
-                    (Effect::default(), Err(ExecutorError::Unknown(message)))
+        let finished_at = self.process.now();
+        Change {
+            change_id: Some(id.clone()),
+            target: checked.target.clone(),
+            action: checked.name.clone(),
+            state,
+            diff: differences(&before, &after),
+            before,
+            after,
+            inverse,
+            no_inverse,
+            started_at: *started_at,
+            finished_at: (state != ChangeState::Unknown).then_some(finished_at),
+            output: redact(effect.output, &secrets),
+            error,
+        }
+    }
+
+    /// Commits the end of a change, however long the database is away: until then its target takes no
+    /// other change.
+    pub(super) async fn record_end(&self, id: &str, change: &Change) -> Result<(), StoreError> {
+        let outcome = serde_json::to_value(change).expect("a change is plain fields");
+        let at = change.finished_at.unwrap_or_else(|| self.process.now());
+        let shutdown = self.process.shutdown_token();
+        let (mut pause, longest) = RECORD_PAUSE;
+        loop {
+            let error = match self.store.finish_change(id.to_owned(), outcome.clone(), at).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            match error {
+                // An answer that was lost on the way is no failure.
+                StoreError::Lost { .. } => {
+                    let row = self.store.change(id.to_owned()).await?;
+                    let is_ours = row.and_then(|row| row.outcome).is_some_and(|is| is == outcome);
+                    return if is_ours { Ok(()) } else { Err(error) };
                 }
-            },
+                error if error.is_transient() && !shutdown.is_cancelled() => {
+                    tracing::warn!(change.id = id, %error, "the outcome is not recorded yet");
+                    tokio::time::sleep(pause).await;
+                    pause = (2 * pause).min(longest);
+                }
+                error => return Err(error),
+            }
         }
     }
 
-    async fn run_playbook(
-        &self,
-        checked: &Checked,
-        run: &RunPlaybook,
-        id: &str,
-        check: bool,
-        time: Duration,
-    ) -> executor::Ran {
-        let mut variables = run.variables.clone();
-        let mut secrets = Vec::new();
-        if !checked.left.is_null() {
-            // The playbook finds out itself: what it reads first must be what was left.
-            variables.insert("firebreak_expected".into(), checked.left.to_string().into());
+    /// What must not be told of a target.
+    pub(super) fn secrets(&self, target: &str) -> Vec<Secret> {
+        match self.targets.get(target).map(|target| &target.executor) {
+            Some(Executor::HttpAdmin(admin)) => admin.secrets(),
+            _ => Vec::new(),
         }
-        let target = self.targets.get(&checked.target);
-        if let Some(Executor::HttpAdmin(admin)) = target.map(|target| &target.executor) {
-            variables.extend(admin.playbook_variables());
-            secrets = admin.secrets();
-        }
-        let playbook = self.playbooks.file(&run.playbook);
-        self.ansible
-            .run(executor::Run { id, playbook: &playbook, variables, secrets, check, time })
-            .await
     }
+}
 
-    fn time_left(&self, request: &ChangeRequest) -> Duration {
-        let left = request.deadline.duration_since(self.process.now());
-        let longest = Duration::from_secs(self.config.longest_change_seconds.into());
-        Duration::try_from(left).unwrap_or_default().min(longest)
-    }
+/// The fault of a caller whose lock somebody else has by now.
+pub(super) fn fenced(target: &str, token: Option<i64>, seen: i64) -> ToolError {
+    let token = token.unwrap_or_default();
+    let message = format!("{token} is smaller than {seen}, the greatest that {target} has seen");
+    ToolError::refused("fencing_token", message)
 }
 
 impl std::fmt::Debug for Deployer {

@@ -3,6 +3,7 @@
 
 mod ansible;
 mod http_admin;
+mod output;
 mod process;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 pub(super) use ansible::{Ansible, Ran, Run, read_record};
 pub(super) use http_admin::HttpAdmin;
+pub(super) use output::redact;
 pub(super) use process::LocalProcess;
 
 use super::action::Action;
@@ -96,6 +98,14 @@ impl Executor {
         match self {
             Self::HttpAdmin(_) => http_admin::settings(action, state),
             Self::Process(_) => Value::Null,
+        }
+    }
+
+    /// Whether `action` has left the target as it is now, and nothing else can have. `false`: not known.
+    pub(super) fn shows(&self, action: &Action, before: &Value, now: &Value) -> bool {
+        match self {
+            Self::HttpAdmin(_) => http_admin::shows(action, before, now),
+            Self::Process(_) => false,
         }
     }
 

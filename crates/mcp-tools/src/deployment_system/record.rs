@@ -1,46 +1,11 @@
 //! What is recorded of a change, and what is made of a record without an end.
 
-use std::path::PathBuf;
-
 use a2a_types::mcp::deployment::{Change, ChangeState, Difference, Inverse};
 use rpc::mcp::server::ToolError;
 use serde_json::{Map, Value};
 use store::{ChangeRow, StoreError};
 
-use super::change::Deployer;
-use super::executor::{self, Effect, Undo};
-
-impl Deployer {
-    /// Completes the record of changes that an earlier process left without an end, from what their
-    /// playbooks recorded: they stay unknown, but can be undone. Their executors have ended.
-    pub(super) async fn recover(&self, runs: &[PathBuf]) -> anyhow::Result<()> {
-        for run in runs {
-            let id = run.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let row = self.store.change(id).await?;
-            if let Some(row) = row.filter(|row| row.outcome.is_none()) {
-                let change = self.interrupted(&row, executor::read_record(run));
-                let outcome = serde_json::to_value(change)?;
-                self.store.finish_change(id, &outcome, self.process.now()).await?;
-            }
-            std::fs::remove_dir_all(run)?;
-        }
-        Ok(())
-    }
-
-    fn interrupted(&self, row: &ChangeRow, recorded: Effect) -> Change {
-        let mut change = read_change(row);
-        change.before = recorded.before.unwrap_or(change.before);
-        change.after = recorded.after.unwrap_or(change.after);
-        change.diff = differences(&change.before, &change.after);
-        if let Some(playbook) = row.change.request["playbook"].as_str() {
-            let undo = self.playbooks.undo(&change.target, playbook, &change.before);
-            (change.inverse, change.no_inverse) = split(undo);
-        }
-        change.error = Some("it was interrupted; what carried it out has ended".to_owned());
-        change.finished_at = Some(self.process.now());
-        change
-    }
-}
+use super::executor::Undo;
 
 /// What the record says of a change. Without an outcome it runs, or its process died: unknown.
 pub(super) fn read_change(row: &ChangeRow) -> Change {

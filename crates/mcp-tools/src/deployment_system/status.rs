@@ -1,5 +1,6 @@
-//! `status`: what a target is like now, and what is recorded of its changes. Changes nothing and
-//! needs no grant.
+//! `status`: what a target is like now, and what is recorded of its changes. Changes no target and
+//! needs no grant. With a fencing token it shuts out whoever acts with a smaller one, before it
+//! answers: what is not recorded by then never happens.
 
 use std::sync::Arc;
 
@@ -7,8 +8,12 @@ use a2a_types::mcp::deployment::{Change, RUN_PLAYBOOK, StatusInput, StatusOutput
 use rpc::mcp::server::ToolError;
 use serde_json::json;
 
-use super::change::Deployer;
+use super::change::{Deployer, fenced};
+use super::quarantine::closed;
 use super::record::{read_change, unavailable};
+
+/// Changes of a target that are listed.
+const RECENT: u32 = 10;
 
 impl Deployer {
     pub(super) async fn status(
@@ -17,17 +22,31 @@ impl Deployer {
     ) -> Result<StatusOutput, ToolError> {
         let time = self.process.now();
         if let Some(target) = &input.target {
-            let status = self.target_status(target).await?;
-            let changes = self.recent_changes(target).await?;
-            return Ok(StatusOutput { time, target: Some(status), changes });
+            self.target(target)?;
+            self.shut_out(target, input.fencing_token).await?;
         }
-        let row = match (&input.change_id, &input.idempotency_key) {
-            (Some(id), _) => self.store.change(id).await,
-            (None, Some(key)) => self.store.change_by_key(key).await,
-            (None, None) => Ok(None),
+        let row = match (input.change_id, input.idempotency_key, &input.target) {
+            (Some(id), ..) => self.store.change(id).await,
+            (None, Some(key), _) => self.store.change_by_key(key).await,
+            (None, None, Some(target)) => {
+                let status = self.target_status(target).await?;
+                let changes = self.recent_changes(target).await?;
+                return Ok(StatusOutput { time, target: Some(status), changes });
+            }
+            (None, None, None) => Ok(None),
         };
         let row = row.map_err(|error| unavailable(&error))?;
         Ok(StatusOutput { time, target: None, changes: row.iter().map(read_change).collect() })
+    }
+
+    /// Raises the fence of a target, for good.
+    async fn shut_out(&self, target: &str, token: Option<i64>) -> Result<(), ToolError> {
+        let Some(token) = token else { return Ok(()) };
+        let seen = self.store.raise_fence(target.to_owned(), token).await;
+        match seen.map_err(|error| unavailable(&error))? {
+            seen if seen > token => Err(fenced(target, Some(token), seen)),
+            _ => Ok(()),
+        }
     }
 
     /// A target that does not answer is not well; that is an answer, not an error.
@@ -42,7 +61,9 @@ impl Deployer {
         if !target.playbooks.is_empty() {
             actions.push(RUN_PLAYBOOK.to_owned());
         }
+        let reason = self.reason(name).await.map_err(|error| unavailable(&error))?;
         Ok(TargetStatus {
+            closed: reason.map(|reason| closed(name, &reason)),
             target: name.to_owned(),
             service: target.service.clone(),
             healthy,
@@ -52,15 +73,7 @@ impl Deployer {
     }
 
     async fn recent_changes(&self, target: &str) -> Result<Vec<Change>, ToolError> {
-        let ids: Vec<String> = {
-            let recent = self.target(target)?.recent.lock().expect("no panic while held");
-            recent.iter().cloned().collect()
-        };
-        let mut changes = Vec::new();
-        for id in ids {
-            let row = self.store.change(&id).await.map_err(|error| unavailable(&error))?;
-            changes.extend(row.as_ref().map(read_change));
-        }
-        Ok(changes)
+        let rows = self.store.changes(Some(target.to_owned()), RECENT).await;
+        Ok(rows.map_err(|error| unavailable(&error))?.iter().map(read_change).collect())
     }
 }

@@ -272,6 +272,7 @@ impl World {
                 healthy: true,
                 state: Value::Null,
                 actions: Vec::new(),
+                closed: None,
             }),
             changes: changes.map(|(_, change)| change.clone()).collect(),
         }

@@ -207,14 +207,44 @@ pub fn router(server: ToolServer, access: Access) -> Result<Router, SchemaError>
         Arc::new(NeverSessionManager::default()),
         config,
     );
-    let router = Router::new().nest_service(PATH, service);
-    if access.bearer_tokens.is_empty() {
-        return Ok(router);
+    Ok(authorized(Router::new().nest_service(PATH, service), access.bearer_tokens))
+}
+
+/// Routes beside the tools, for the same callers: known by `Host` and by a token, where there are any.
+pub fn guarded(routes: Router, access: &Access) -> Router {
+    let hosts: Arc<[String]> = access.allowed_hosts.clone().into();
+    let routes = routes.layer(axum::middleware::from_fn(move |request, next| {
+        check_host(hosts.clone(), request, next)
+    }));
+    authorized(routes, access.bearer_tokens.clone())
+}
+
+fn authorized(routes: Router, bearer_tokens: Vec<String>) -> Router {
+    if bearer_tokens.is_empty() {
+        return routes;
     }
-    let tokens: Arc<[String]> = access.bearer_tokens.into();
-    Ok(router.layer(axum::middleware::from_fn(move |request, next| {
+    let tokens: Arc<[String]> = bearer_tokens.into();
+    routes.layer(axum::middleware::from_fn(move |request, next| {
         authorize(tokens.clone(), request, next)
-    })))
+    }))
+}
+
+async fn check_host(
+    hosts: Arc<[String]>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let asked = request.headers().get(http::header::HOST).and_then(|value| value.to_str().ok());
+    let asked = asked.and_then(|host| host.parse::<http::uri::Authority>().ok());
+    let is_allowed = asked.is_some_and(|asked| {
+        let name = asked.host().trim_matches(['[', ']']);
+        hosts.iter().any(|host| host == name || host == asked.as_str())
+    });
+    if is_allowed {
+        return next.run(request).await;
+    }
+    (http::StatusCode::FORBIDDEN, "this host is not served\n").into_response()
 }
 
 async fn authorize(

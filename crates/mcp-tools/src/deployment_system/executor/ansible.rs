@@ -1,88 +1,88 @@
 //! `ansible-playbook`, for catalogued playbooks only. Values reach it through a vars file that only
 //! this program can read, marked unsafe so that they are never templates; nothing of them is on the
-//! command line. The whole process group ends at the deadline. Output is bounded and redacted.
+//! command line. It waits at the gate until it is recorded, and everything it started ends with it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::LazyLock;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 use service::Secret;
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use super::output::{Tail, end_of, redact, redact_value};
 use super::{Effect, ExecutorError};
-use crate::deployment_system::group::{GROUP_FILE, Leader};
+use crate::deployment_system::gate::{Gated, launcher};
+use crate::deployment_system::group::{self, MARK};
+use crate::deployment_system::identity::Identity;
+use crate::deployment_system::run::RunDirectory;
 
-/// Time for Ansible to end by SIGTERM after the deadline.
+/// Time for Ansible to end by SIGTERM, after the deadline or with what it left in the background.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long the rest of the output is waited for, once everything was ended.
+const READ_ON: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
 pub(in crate::deployment_system) struct Ansible {
     program: PathBuf,
     configuration: PathBuf,
-    runs: PathBuf,
     output_bytes: usize,
 }
 
 /// One run of a playbook.
 #[derive(Debug)]
-pub(in crate::deployment_system) struct Run<'a> {
-    pub(in crate::deployment_system) id: &'a str,
-    pub(in crate::deployment_system) playbook: &'a Path,
+pub(in crate::deployment_system) struct Run {
+    pub(in crate::deployment_system) id: String,
+    pub(in crate::deployment_system) playbook: PathBuf,
     pub(in crate::deployment_system) variables: Map<String, Value>,
     pub(in crate::deployment_system) secrets: Vec<Secret>,
     /// Ansible's check mode: reads, changes nothing.
     pub(in crate::deployment_system) check: bool,
-    pub(in crate::deployment_system) time: Duration,
+}
+
+/// A run that waits at the gate. Dropped, it never acts.
+#[derive(Debug)]
+pub(in crate::deployment_system) struct Waiting<'a> {
+    run: Run,
+    directory: &'a RunDirectory,
+    gated: Gated,
+    output_bytes: usize,
 }
 
 /// What the playbook recorded by `firebreak_record`, and its output.
 pub(in crate::deployment_system) type Ran = (Effect, Result<(), ExecutorError>);
 
+enum End {
+    Itself(io::Result<ExitStatus>),
+    Deadline,
+    Stopped,
+}
+
 impl Ansible {
     pub(in crate::deployment_system) fn new(
         program: &Path,
         directory: &Path,
-        runs: PathBuf,
         output_bytes: usize,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let configuration = std::path::absolute(directory.join("ansible.cfg"))?;
-        Ok(Self { program: program.to_owned(), configuration, runs, output_bytes })
+        Ok(Self { program: program.to_owned(), configuration, output_bytes })
     }
 
-    /// Runs a playbook. What it recorded is returned however it ended.
-    pub(in crate::deployment_system) async fn run(&self, run: Run<'_>) -> Ran {
-        let directory = match std::path::absolute(self.runs.join(run.id)) {
-            Ok(directory) => directory,
-            Err(error) => return (Effect::default(), Err(not_started(&error))),
-        };
-        let (output, ended) = match self.start(&run, &directory) {
-            Ok((child, guard)) => self.wait(child, guard, run.time).await,
-            Err(error) => (String::new(), Err(not_started(&error))),
-        };
-        let mut effect = Effect { output: redact(output, &run.secrets), ..read_record(&directory) };
-        let ended = match effect.refused.take() {
-            Some(message) => Err(ExecutorError::Refused { field: "target".into(), message }),
-            None => ended,
-        };
-        if effect.output.len() > self.output_bytes {
-            effect.output = end_of(&effect.output, self.output_bytes);
-        }
-        // The vars file holds a credential.
-        if let Err(error) = std::fs::remove_dir_all(&directory) {
-            tracing::warn!(%error, directory = %directory.display(), "run not cleared");
-        }
-        (effect, ended)
+    /// Starts a run up to the gate.
+    pub(in crate::deployment_system) fn prepare<'a>(
+        &self,
+        run: Run,
+        directory: &'a RunDirectory,
+    ) -> Result<Waiting<'a>, ExecutorError> {
+        let gated = self.start(&run, directory.path()).map_err(|error| not_started(&error))?;
+        Ok(Waiting { run, directory, gated, output_bytes: self.output_bytes })
     }
 
-    fn start(&self, run: &Run<'_>, directory: &Path) -> std::io::Result<(Child, Guard)> {
-        std::fs::DirBuilder::new().mode(0o700).create(directory)?;
+    fn start(&self, run: &Run, directory: &Path) -> io::Result<Gated> {
         let mut variables = run.variables.clone();
         let record = directory.join("record.json");
         variables.insert("firebreak_record_file".into(), record.display().to_string().into());
@@ -93,15 +93,15 @@ impl Ansible {
             .mode(0o600)
             .open(&vars_file)?;
         file.write_all(vars_yaml(&variables).as_bytes())?;
-        let mut command = Command::new(&self.program);
+        let mut command = launcher(&self.program);
         command.arg("--extra-vars").arg(format!("@{}", vars_file.display()));
         if run.check {
             command.arg("--check");
         }
-        let child = command
-            .arg(std::path::absolute(run.playbook)?)
+        command
+            .arg(std::path::absolute(&run.playbook)?)
             .current_dir(directory)
-            .env_clear()
+            .env(MARK, &run.id)
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -109,63 +109,121 @@ impl Ansible {
             .env("ANSIBLE_CONFIG", &self.configuration)
             .env("ANSIBLE_LOCAL_TEMP", directory)
             .env("ANSIBLE_REMOTE_TEMP", directory)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let leader =
-            Leader::of(child.id().ok_or_else(|| std::io::Error::other("it ended at once"))?)?;
-        let guard = Guard(Some(leader));
-        if let Some(leader) = &guard.0 {
-            std::fs::write(directory.join(GROUP_FILE), serde_json::to_vec(leader)?)?;
-        }
-        Ok((child, guard))
+            .stderr(Stdio::piped());
+        Gated::start(&mut command)
+    }
+}
+
+impl Waiting<'_> {
+    /// The leader of its group.
+    pub(in crate::deployment_system) fn leader(&self) -> &Identity {
+        &self.gated.leader
     }
 
-    async fn wait(
-        &self,
-        mut child: Child,
-        mut guard: Guard,
+    /// Lets it act until it ends, for `time` at most, or until `stop`. What it recorded is returned
+    /// however it ended; nothing that it started goes on.
+    pub(in crate::deployment_system) async fn act(
+        self,
         time: Duration,
-    ) -> (String, Result<(), ExecutorError>) {
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let read = async {
-            // More than the bound is read and dropped, so that the child never waits for us.
-            tokio::join!(read_end(stdout, self.output_bytes), read_end(stderr, self.output_bytes))
-        };
-        let mut output = String::new();
-        let ended = tokio::time::timeout(time, async {
-            let (out, err) = read.await;
-            output = out;
-            output.push_str(&err);
-            child.wait().await
-        })
-        .await;
-        let leader = guard.0.take();
-        let outcome = match ended {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(ExecutorError::Failed(format!("ansible-playbook: {status}"))),
-            Ok(Err(error)) => Err(ExecutorError::Unknown(format!("ansible-playbook: {error}"))),
+        stop: impl Future<Output = ()>,
+    ) -> Ran {
+        let Self { run, directory, gated, output_bytes } = self;
+        let guard = Guard(Some(gated.leader.clone()));
+        let (output, ended) = match gated.open().await {
+            Ok(child) => wait(child, guard, &run.id, output_bytes, time, stop).await,
             Err(_) => {
-                Err(ExecutorError::Failed("the deadline passed: the playbook was ended".into()))
+                let message = "the playbook was ended before it could act".to_owned();
+                (String::new(), Err(ExecutorError::Unreachable(message)))
+            }
+        };
+        let output = end_of(redact(output, &run.secrets), output_bytes);
+        let mut effect = Effect { output, ..read_record(directory.path()) };
+        for value in effect.before.iter_mut().chain(&mut effect.after) {
+            redact_value(value, &run.secrets);
+        }
+        let ended = match effect.refused.take() {
+            Some(message) => Err(ExecutorError::Refused { field: "target".into(), message }),
+            None => ended,
+        };
+        (effect, ended)
+    }
+}
+
+async fn wait(
+    mut child: Child,
+    mut guard: Guard,
+    id: &str,
+    output_bytes: usize,
+    time: Duration,
+    stop: impl Future<Output = ()>,
+) -> (String, Result<(), ExecutorError>) {
+    let (mut out, mut err) = (Tail::new(output_bytes), Tail::new(output_bytes));
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (end, cleared) = {
+        let mut read = std::pin::pin!(async { tokio::join!(out.read(stdout), err.read(stderr)) });
+        let mut waited = std::pin::pin!(async {
+            tokio::select! {
+                status = child.wait() => End::Itself(status),
+                () = tokio::time::sleep(time) => End::Deadline,
+                () = stop => End::Stopped,
+            }
+        });
+        let mut is_read = false;
+        let end = loop {
+            tokio::select! {
+                end = &mut waited => break end,
+                _ = &mut read, if !is_read => is_read = true,
             }
         };
         // Also after a regular end: nothing it left in the background may go on.
-        let cleared = match leader {
-            Some(leader) => leader.end(GRACE).await,
-            None => Ok(()),
+        let clear = group::end_all(guard.0.as_ref(), id, GRACE);
+        let read_on = async {
+            if !is_read {
+                let _ = tokio::time::timeout(READ_ON, &mut read).await;
+            }
         };
-        let _ = child.wait().await;
-        match cleared {
-            Ok(()) => (output, outcome),
-            Err(error) => (output, Err(ExecutorError::Unknown(error.to_string()))),
+        (end, tokio::join!(clear, read_on).0)
+    };
+    let _ = child.wait().await;
+    let mut output = out.into_text();
+    output.push_str(&err.into_text());
+    let outcome = match (cleared, end) {
+        (Err(error), _) => return (output, Err(ExecutorError::Unknown(error.to_string()))),
+        (Ok(left), end) => {
+            if !left.is_empty() {
+                let left = left.join(", ");
+                tracing::warn!(change.id = id, "ended what the playbook left behind: {left}");
+                output.push_str(&format!("\nfirebreak: ended what it left behind: {left}\n"));
+            }
+            outcome_of(end)
+        }
+    };
+    guard.0 = None;
+    (output, outcome)
+}
+
+fn outcome_of(end: End) -> Result<(), ExecutorError> {
+    match end {
+        End::Itself(Ok(status)) if status.success() => Ok(()),
+        End::Itself(Ok(status)) => {
+            Err(ExecutorError::Failed(format!("ansible-playbook: {status}")))
+        }
+        End::Itself(Err(error)) => {
+            Err(ExecutorError::Unknown(format!("ansible-playbook: {error}")))
+        }
+        End::Deadline => {
+            Err(ExecutorError::Failed("the deadline passed: the playbook was ended".into()))
+        }
+        End::Stopped => {
+            let message = "deployment-system was stopped: the playbook was ended";
+            Err(ExecutorError::Failed(message.into()))
         }
     }
 }
 
 /// Ends the group when the run is abandoned, as it is at a forced shutdown.
-struct Guard(Option<Leader>);
+struct Guard(Option<Identity>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -175,40 +233,8 @@ impl Drop for Guard {
     }
 }
 
-fn not_started(error: &std::io::Error) -> ExecutorError {
+fn not_started(error: &io::Error) -> ExecutorError {
     ExecutorError::Unreachable(format!("ansible-playbook cannot be run: {error}"))
-}
-
-/// The last `bound` bytes of a stream.
-async fn read_end(stream: Option<impl tokio::io::AsyncRead + Unpin>, bound: usize) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let mut kept = Vec::new();
-    let mut is_cut = false;
-    let mut chunk = vec![0; 8192];
-    while let Ok(length) = stream.read(&mut chunk).await {
-        if length == 0 {
-            break;
-        }
-        kept.extend_from_slice(&chunk[..length]);
-        if kept.len() > 2 * bound {
-            kept.drain(..kept.len() - bound);
-            is_cut = true;
-        }
-    }
-    if is_cut {
-        // Half a line may hold half a secret, which redaction would not know.
-        let end = kept.iter().position(|&byte| byte == b'\n').map_or(kept.len(), |at| at + 1);
-        kept.drain(..end);
-    }
-    String::from_utf8_lossy(&kept).into_owned()
-}
-
-fn end_of(text: &str, bound: usize) -> String {
-    let mut start = text.len() - bound;
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    format!("…{}", &text[start..])
 }
 
 /// Strings become `!unsafe "…"`: a JSON string is a YAML string, and Ansible never renders it.
@@ -234,15 +260,6 @@ pub(in crate::deployment_system) fn read_record(directory: &Path) -> Effect {
     }
 }
 
-fn redact(text: String, secrets: &[Secret]) -> String {
-    static ASSIGNED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"(?i)((?:authorization|passw(?:or)?d|secret|token|api_?key)["']?\s*[:=]\s*["']?)(?:(?:bearer|basic)\s+)?[^\s"',}]+"#)
-            .expect("a valid pattern")
-    });
-    let text = secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "***"));
-    ASSIGNED.replace_all(&text, "${1}***").into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -262,29 +279,5 @@ mod tests {
             "---\nflag: true\nhostile: !unsafe \
              \"{{ lookup('pipe', 'id') }}\\\"\\n- x: \\u0000é: #\"\nsize: 20\n"
         );
-    }
-
-    #[test]
-    fn secrets_are_redacted_wherever_they_stand() {
-        let secrets = [Secret::new("hunter2")];
-        let text = redact(
-            "url http://u:hunter2@h/ Authorization: Bearer abc.def token=xyz ok".into(),
-            &secrets,
-        );
-        assert_eq!(text, "url http://u:***@h/ Authorization: *** token=*** ok");
-    }
-
-    #[tokio::test]
-    async fn a_long_output_is_kept_from_its_end_by_whole_lines() {
-        let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
-        let kept = read_end(Some(long.as_bytes()), 1000).await;
-        assert!(kept.starts_with("line ") && kept.ends_with("line 9999\n"));
-        assert!((900..=2000).contains(&kept.len()), "{}", kept.len());
-        assert_eq!(read_end(Some(&b"short"[..]), 1000).await, "short");
-    }
-
-    #[test]
-    fn the_end_of_an_output_is_cut_at_a_character() {
-        assert_eq!(end_of("aéé", 3), "…é");
     }
 }

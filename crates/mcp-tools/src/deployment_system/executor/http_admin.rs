@@ -287,6 +287,22 @@ pub(super) fn settings(action: &Action, state: &Value) -> Value {
     }
 }
 
+/// Whether every value that `action` sets is as it sets it, in effect too, and was not so before.
+pub(super) fn shows(action: &Action, before: &Value, now: &Value) -> bool {
+    let is_set = match action {
+        Action::UpdateConfig(UpdateConfig { set, restart }) => set.iter().all(|(key, value)| {
+            now["config"][key] == *value && (!restart || now["effective"][key] == *value)
+        }),
+        Action::Scale(Scale { replicas }) => {
+            now["replicas"] == json!({"desired": replicas, "ready": replicas})
+        }
+        Action::StopJob(Job { job }) => now["jobs"][job] == json!(false),
+        Action::StartJob(Job { job }) => now["jobs"][job] == json!(true),
+        Action::RestartService | Action::Cleanup | Action::RunPlaybook(_) => false,
+    };
+    is_set && !before.is_null() && settings(action, before) != settings(action, now)
+}
+
 pub(super) fn undo(target: &str, action: &Action, before: &Value) -> Undo {
     match action {
         Action::UpdateConfig(UpdateConfig { restart, .. }) => {

@@ -1,19 +1,19 @@
 //! A process of this machine: started from a configured argument list as the leader of its own
-//! group, and recognised later by its identity, never by a pid alone.
+//! group, and recognised later by its identity, never by a pid alone. It runs only once that identity
+//! is on disk, so there are never two of it.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use a2a_types::mcp::deployment::RESTART_SERVICE;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::{Effect, ExecutorError, not_offered};
 use crate::deployment_system::action::Action;
-use crate::deployment_system::group::Leader;
+use crate::deployment_system::gate::{Gated, launcher};
+use crate::deployment_system::identity::Identity;
 use crate::deployment_system::inventory::ProcessConfig;
 
 pub(super) const ACTIONS: &[&str] = &[RESTART_SERVICE];
@@ -60,7 +60,7 @@ impl LocalProcess {
             let grace = Duration::from_millis(self.config.stop_grace_ms).min(time);
             running.end(grace).await.map_err(|error| failed("stop", error))?;
         }
-        let started = self.start().map_err(|error| failed("start", error))?;
+        let started = self.start().await.map_err(|error| failed("start", error))?;
         tokio::time::sleep(SETTLE.min(time)).await;
         if !started.is_alive() {
             let log = self.config.log_file.display();
@@ -72,34 +72,43 @@ impl LocalProcess {
     }
 
     pub(super) fn status(&self) -> (Value, bool) {
-        match self.leader().filter(Leader::is_alive) {
+        match self.leader().filter(Identity::is_alive) {
             Some(leader) => (json!({"running": true, "process": leader}), true),
             None => (json!({"running": false, "process": null}), false),
         }
     }
 
-    fn leader(&self) -> Option<Leader> {
+    fn leader(&self) -> Option<Identity> {
         serde_json::from_slice(&std::fs::read(&self.identity).ok()?).ok()
     }
 
-    fn start(&self) -> io::Result<Leader> {
+    async fn start(&self) -> io::Result<Identity> {
         let (program, arguments) =
             self.config.command.split_first().ok_or_else(|| io::Error::other("no command"))?;
         let log = OpenOptions::new().create(true).append(true).open(&self.config.log_file)?;
-        let child = Command::new(program)
+        let mut command = launcher(Path::new(program));
+        command
             .args(arguments)
             .current_dir(&self.config.directory)
-            .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(&self.config.environment)
-            .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .spawn()?;
+            .stderr(log);
+        let gated = Gated::start(&mut command)?;
+        let leader = gated.leader.clone();
+        self.keep(&leader)?;
         // The process outlives this program on purpose; tokio reaps it if it ends before.
-        let leader = Leader::of(child.id().ok_or_else(|| io::Error::other("it ended at once"))?)?;
-        std::fs::write(&self.identity, serde_json::to_vec(&leader)?)?;
+        gated.open().await?;
         Ok(leader)
+    }
+
+    /// Puts the identity on disk, whole or not at all.
+    fn keep(&self, leader: &Identity) -> io::Result<()> {
+        let next = self.identity.with_extension("next");
+        let mut file = File::create(&next)?;
+        file.write_all(&serde_json::to_vec(leader)?)?;
+        file.sync_all()?;
+        std::fs::rename(&next, &self.identity)?;
+        File::open(self.identity.parent().unwrap_or(Path::new(".")))?.sync_all()
     }
 }
