@@ -191,7 +191,7 @@ impl<'a> Fleet<'a> {
         config.listen = self.address(5130);
         config.inventory = self.config_dir.join("inventory.yaml");
         config.ansible_directory = self.ansible_dir.clone();
-        config.database = self.data("deployment-system.db");
+        config.database = self.data("deployment-system.db").display().to_string();
         config.work_directory = self.data("deployment-system");
         if config.access.token_files.is_empty() {
             let token = self.data(DEPLOYMENT_TOKEN);

@@ -3,115 +3,20 @@
 
 mod support;
 
-use std::path::Path;
 use std::time::Duration;
 
 use a2a_types::mcp::FaultKind;
 use a2a_types::mcp::deployment::{
-    CLEANUP, Change, ChangeRequest, ChangeState, Grant, RESTART_SERVICE, ROLLBACK, RUN_PLAYBOOK,
-    SCALE, START_JOB, STATUS, STOP_JOB, StatusInput, StatusOutput, UPDATE_CONFIG,
-    canonical_arguments,
+    CLEANUP, Change, ChangeState, RESTART_SERVICE, ROLLBACK, RUN_PLAYBOOK, SCALE, START_JOB,
+    STATUS, STOP_JOB, StatusInput, StatusOutput, UPDATE_CONFIG,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use mcp_tools::deployment_system::{Config, start};
 use serde_json::{Value, json};
 use service::Process;
-use sha2::{Digest, Sha256};
 use support::admin::Admin;
-use support::{Served, deploy_directory, installed, refused_field, serve};
-
-struct World {
-    directory: tempfile::TempDir,
-    admin: Admin,
-    served: Served,
-}
-
-impl World {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let admin = Admin::start(&Process::new("admin")).await;
-        let config = config(directory.path(), &admin);
-        let served = serve(config, start).await;
-        Self { directory, admin, served }
-    }
-
-    async fn change(&self, action: &str, request: &ChangeRequest) -> Change {
-        self.served.call(action, request).await.unwrap()
-    }
-}
-
-fn config(directory: &Path, admin: &Admin) -> Config {
-    let inventory = directory.join("inventory.yaml");
-    let text = format!(
-        "targets:\n  db-1:\n    service: database\n    executor: {{kind: http_admin, url: \"{}\"}}\n    \
-         playbooks: [raise_connection_pool]\n  worker:\n    service: worker\n    executor:\n      \
-         kind: process\n      command: [sleep, '600']\n      log_file: {}\n",
-        admin.url(),
-        directory.join("worker.log").display()
-    );
-    std::fs::write(&inventory, text).unwrap();
-    Config {
-        listen: "127.0.0.1:0".to_owned(),
-        inventory,
-        ansible_directory: deploy_directory().join("ansible"),
-        database: directory.join("changes.db"),
-        work_directory: directory.join("work"),
-        ..Config::default()
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the servers under test run on the system clock")]
-fn now() -> Timestamp {
-    Timestamp::now()
-}
-
-fn in_seconds(seconds: i64) -> Timestamp {
-    now() + SignedDuration::from_secs(seconds)
-}
-
-/// A request with a grant for exactly itself.
-fn request(action: &str, target: &str, parameters: Value, key: &str) -> ChangeRequest {
-    let Value::Object(parameters) = parameters else { panic!("not an object") };
-    let arguments = canonical_arguments(action, target, &parameters);
-    let grant = Grant {
-        id: format!("grant of {key}"),
-        principal: "policy:auto".to_owned(),
-        target: target.to_owned(),
-        arguments_sha256: hex::encode(Sha256::digest(arguments)),
-        expires_at: in_seconds(60),
-    };
-    ChangeRequest {
-        target: target.to_owned(),
-        parameters,
-        idempotency_key: key.to_owned(),
-        grant: Some(grant),
-        deadline: in_seconds(30),
-        fencing_token: None,
-        dry_run: false,
-    }
-}
-
-fn raise_pool(key: &str) -> ChangeRequest {
-    let parameters = json!({"set": {"connection_pool_size": 20}, "restart": true});
-    request(UPDATE_CONFIG, "db-1", parameters, key)
-}
-
-/// Leaves what a process leaves that is killed after it committed an intent.
-async fn begin(directory: &Path, id: &str, action: &str, asked: &ChangeRequest, intent: Value) {
-    let store = store::FileStore::open(&directory.join("changes.db")).await.unwrap();
-    let grant = asked.grant.as_ref().unwrap();
-    let change = store::Change {
-        id: id.to_owned(),
-        idempotency_key: asked.idempotency_key.clone(),
-        grant_id: Some(grant.id.clone()),
-        arguments_sha256: grant.arguments_sha256.clone(),
-        target: asked.target.clone(),
-        action: action.to_owned(),
-        request: intent,
-        started_at: now(),
-    };
-    store.begin_change(&change).await.unwrap();
-}
+use support::deployment::{World, begin, config, in_seconds, now, raise_pool, request};
+use support::{installed, refused_field, serve};
 
 #[tokio::test]
 async fn a_change_records_before_after_and_inverse_and_rollback_restores() {
@@ -288,8 +193,14 @@ async fn a_change_without_a_recorded_end_is_unknown_and_not_repeated() {
         "action": UPDATE_CONFIG, "target": "db-1",
         "parameters": {"set": {"connection_pool_size": 2}}
     });
-    let intent = json!({"before": {"config": {"connection_pool_size": 2}}, "inverse": inverse});
-    begin(directory.path(), "chg_lost", UPDATE_CONFIG, &asked, intent).await;
+    let intent = json!({
+        "is_gated": true, "before": {"config": {"connection_pool_size": 2}}, "inverse": inverse,
+        "parameters": asked.parameters
+    });
+    // The process that began it acted itself, and has ended: another has its pid.
+    let mut executor = executor("in_process", std::process::id(), directory.path());
+    executor["process"]["start_time"] = json!(1);
+    begin(directory.path(), "chg_lost", UPDATE_CONFIG, &asked, intent, Some(executor)).await;
     let served = serve(config(directory.path(), &admin), start).await;
     let change: Change = served.call(UPDATE_CONFIG, &asked).await.unwrap();
     assert_eq!(change.state, ChangeState::Unknown);
@@ -371,6 +282,18 @@ async fn a_local_process_is_restarted_as_another_process_of_its_own_group() {
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
 }
 
+/// What is recorded of a process that is to act.
+fn executor(kind: &str, pid: u32, directory: &std::path::Path) -> Value {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start_time = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap();
+    let process = json!({
+        "boot_id": std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim(),
+        "pid": pid,
+        "start_time": start_time.parse::<u64>().unwrap()
+    });
+    json!({"kind": kind, "process": process, "directory": directory})
+}
+
 #[tokio::test]
 async fn an_interrupted_playbook_is_ended_at_the_start_and_can_be_undone() {
     let directory = tempfile::tempdir().unwrap();
@@ -381,23 +304,17 @@ async fn an_interrupted_playbook_is_ended_at_the_start_and_can_be_undone() {
     )
     .spawn()
     .unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    let start_time = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap();
-    let leader = json!({
-        "boot_id": std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim(),
-        "pid": child.id(),
-        "start_time": start_time.parse::<u64>().unwrap()
-    });
     let run = directory.path().join("work/runs/chg_left");
     std::fs::create_dir_all(&run).unwrap();
-    std::fs::write(run.join("group.json"), leader.to_string()).unwrap();
+    std::fs::write(run.join("lock"), "").unwrap();
     let record = json!({"before": {"config": {"connection_pool_size": 2}}});
     std::fs::write(run.join("record.json"), record.to_string()).unwrap();
     let parameters =
         json!({"playbook": "raise_connection_pool", "variables": {"connection_pool_size": 20}});
     let asked = request(RUN_PLAYBOOK, "db-1", parameters, "k");
-    let intent = json!({"playbook": "raise_connection_pool", "before": null});
-    begin(directory.path(), "chg_left", RUN_PLAYBOOK, &asked, intent).await;
+    let intent = json!({"is_gated": true, "playbook": "raise_connection_pool", "before": null});
+    let executor = executor("group", child.id(), &run);
+    begin(directory.path(), "chg_left", RUN_PLAYBOOK, &asked, intent, Some(executor)).await;
 
     let served = serve(config(directory.path(), &admin), start).await;
     let status = child.wait().unwrap();

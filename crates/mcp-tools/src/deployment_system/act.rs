@@ -30,12 +30,7 @@ pub(super) enum Acted {
 }
 
 impl Deployer {
-    pub(super) async fn act(
-        &self,
-        checked: &Checked,
-        id: &str,
-        directory: &RunDirectory,
-    ) -> Acted {
+    pub(super) async fn act(&self, checked: &Checked, id: &str, directory: &RunDirectory) -> Acted {
         match &checked.action {
             Action::RunPlaybook(run) => self.run_playbook(checked, run, id, directory).await,
             action => self.act_here(checked, action, id, directory).await,
@@ -85,8 +80,7 @@ impl Deployer {
             Ok(waiting) => waiting,
             Err(error) => return Acted::Ended(Effect::default(), Err(error)),
         };
-        let record =
-            ExecutorRecord::new(ExecutorKind::Group, waiting.leader().clone(), directory);
+        let record = ExecutorRecord::new(ExecutorKind::Group, waiting.leader().clone(), directory);
         match self.admit(checked, id, record).await {
             Ok(time) => {
                 let (effect, ended) = waiting.act(time, self.stopped()).await;

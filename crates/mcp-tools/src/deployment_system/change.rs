@@ -17,7 +17,9 @@ use tokio::sync::Notify;
 use super::act::Acted;
 use super::action::Action;
 use super::check::Checked;
-use super::executor::{Ansible, Effect, Executor, ExecutorError, HttpAdmin, LocalProcess, Undo, redact};
+use super::executor::{
+    Ansible, Effect, Executor, ExecutorError, HttpAdmin, LocalProcess, Undo, redact,
+};
 use super::inventory::{ExecutorConfig, Inventory};
 use super::playbook::Playbooks;
 use super::record::{differences, split, unavailable};
@@ -66,11 +68,8 @@ impl Deployer {
         store: Arc<dyn Store>,
         process: Process,
     ) -> anyhow::Result<Self> {
-        let ansible = Ansible::new(
-            &config.ansible_playbook,
-            &config.ansible_directory,
-            config.output_bytes,
-        )?;
+        let ansible =
+            Ansible::new(&config.ansible_playbook, &config.ansible_directory, config.output_bytes)?;
         let identities = config.work_directory.join("processes");
         let mut targets = BTreeMap::new();
         for (name, target) in inventory.targets {

@@ -70,7 +70,8 @@ impl Deployer {
         target: &str,
     ) -> Result<(Action, Value), ToolError> {
         let refused = |message: String| ToolError::refused("parameters.change_id", message);
-        let row = self.store.change(change_id.to_owned()).await.map_err(|error| unavailable(&error))?;
+        let row =
+            self.store.change(change_id.to_owned()).await.map_err(|error| unavailable(&error))?;
         let row = row.ok_or_else(|| refused(format!("no change {change_id:?}")))?;
         if row.change.target != target {
             return Err(refused(format!("{change_id} is a change of {}", row.change.target)));

@@ -71,8 +71,9 @@ fn marked(mark: &str) -> io::Result<Vec<i32>> {
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(|it| it == mark.as_bytes()))
+    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+        environment.split(|&byte| byte == 0).any(|it| it == mark.as_bytes())
+    })
 }
 
 /// The mark is looked at again once the process is held: its pid cannot become another's then.

@@ -154,14 +154,10 @@ mod tests {
         assert_eq!(this.place(), Place::Here);
         let contained = Identity { pid_namespace: "pid:[1]".into(), ..this.clone() };
         assert!(matches!(contained.place(), Place::Elsewhere(why) if why.contains("container")));
-        let other = Identity {
-            machine: "db-9/0000".into(),
-            boot_id: "other".into(),
-            ..this.clone()
-        };
+        let other =
+            Identity { machine: "db-9/0000".into(), boot_id: "other".into(), ..this.clone() };
         assert!(matches!(other.place(), Place::Elsewhere(why) if why.contains("\"db-9\"")));
-        let nowhere =
-            Identity { machine: String::new(), boot_id: String::new(), ..this.clone() };
+        let nowhere = Identity { machine: String::new(), boot_id: String::new(), ..this.clone() };
         assert!(matches!(nowhere.place(), Place::Elsewhere(_)));
         if !this.machine.is_empty() {
             let earlier = Identity { boot_id: "earlier".into(), ..this };

@@ -102,8 +102,7 @@ mod tests {
     fn a_run_goes_on_for_as_long_as_its_directory_is_locked() {
         let runs = tempfile::tempdir().unwrap();
         let directory = RunDirectory::create(runs.path(), "chg_1").unwrap();
-        let record =
-            ExecutorRecord::new(ExecutorKind::InProcess, Identity::current(), &directory);
+        let record = ExecutorRecord::new(ExecutorKind::InProcess, Identity::current(), &directory);
         assert!(RunDirectory::of_ended(directory.path()).is_none());
         assert!(record.has_let_go().unwrap_err().contains("is carrying it out"));
         let contained = Identity { pid_namespace: "pid:[1]".into(), ..Identity::current() };

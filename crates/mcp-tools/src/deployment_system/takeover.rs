@@ -105,7 +105,9 @@ impl Deployer {
                 row => {
                     held.doubtful.remove(&id);
                     drop(held);
-                    row.filter(|row| row.outcome.is_none()).into_iter().for_each(|row| self.hold(row));
+                    row.filter(|row| row.outcome.is_none())
+                        .into_iter()
+                        .for_each(|row| self.hold(row));
                 }
             }
         }
@@ -150,7 +152,9 @@ impl Deployer {
     async fn close(&self, row: &ChangeRow, why: &str) -> Result<(), StoreError> {
         let (id, target) = (&row.change.id, &row.change.target);
         tracing::error!(
-            change.id = id, target, "its executor is not proven to have ended ({why}): target closed"
+            change.id = id,
+            target,
+            "its executor is not proven to have ended ({why}): target closed"
         );
         let reason = format!("{id} has no end, and its executor may still act: {why}");
         self.store.quarantine_target(target.clone(), reason).await?;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
 pub(crate) mod admin;
+pub(crate) mod deployment;
 
 use std::future::Future;
 use std::net::SocketAddr;
