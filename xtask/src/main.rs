@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a person or a CI machine runs on this repository.
 
 mod bench;
+mod chaos;
 mod children;
 mod demo;
 mod fuzz;
@@ -27,6 +28,8 @@ enum Task {
     Test(test::Args),
     /// Measure against something run in the same minute
     Bench(bench::Args),
+    /// Kill and freeze every program under load, and check that nothing is lost or done twice
+    Chaos(chaos::Args),
     /// Read mutated bytes as the envelope and the objects of A2A, looking for a panic
     Fuzz(fuzz::Args),
     /// Render the files under monitoring/ from their templates
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&root, &args),
         Task::Test(args) => test::run(&root, &args),
         Task::Bench(args) => bench::run(&root, &args),
+        Task::Chaos(args) => chaos::run(&root, &args),
         Task::Fuzz(args) => fuzz::run(&root, &args),
         Task::Monitoring { check: false } => {
             monitoring::write_committed(&root).map(|()| ExitCode::SUCCESS)

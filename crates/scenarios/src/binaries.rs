@@ -67,7 +67,7 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(our_directory(root)?.join(name))
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }

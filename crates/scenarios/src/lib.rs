@@ -9,6 +9,7 @@
 //! `target/venv`, which `cargo xtask test` makes).
 
 mod binaries;
+pub mod chaos;
 mod condition;
 mod monitoring;
 mod ports;

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Program;
 
-const MARK: &str = "FIREBREAK_SCENARIO";
+pub(crate) const MARK: &str = "FIREBREAK_SCENARIO";
 /// Programs drain for 10 s at most.
 const DRAIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(10);
@@ -149,7 +149,7 @@ impl Drop for Processes {
 }
 
 /// Where `setpriv` exists, the kernel ends the program when this test is killed outright.
-fn ending_with_us(command: &Command) -> Command {
+pub(crate) fn ending_with_us(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
     if !Path::new("/usr/bin/setpriv").is_file() {
@@ -168,7 +168,7 @@ fn ending_with_us(command: &Command) -> Command {
 }
 
 /// Processes that name this world's directory in their environment or arguments.
-fn marked(scratch: &Path) -> Vec<Pid> {
+pub(crate) fn marked(scratch: &Path) -> Vec<Pid> {
     let scratch = scratch.as_os_str().as_encoded_bytes();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     processes

@@ -301,7 +301,7 @@ impl Site {
 
 /// What a program needs of this process's environment. Nothing else passes: a `JIRA_URL` of the
 /// person who runs the tests must not become theirs.
-fn inherited() -> Vec<(&'static str, String)> {
+pub(crate) fn inherited() -> Vec<(&'static str, String)> {
     let names = ["PATH", "HOME", "LANG", "FIREBREAK_LOG", "RUST_BACKTRACE"];
     names.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect()
 }
