@@ -51,11 +51,11 @@ impl Faults {
         Some((instance, blow))
     }
 
-    /// What `FIREBREAK_FAILPOINTS` says to a process that is started: two of three have one.
+    /// What `FIREBREAK_FAILPOINTS` says to a process that is started: most have one.
     pub(crate) fn arm(&mut self, instance: Instance) -> String {
-        let is_armed = self.chance.random_ratio(2, 3);
+        let is_armed = self.chance.random_ratio(5, 6);
         let action = *["kill", "stop"].choose(&mut self.chance).unwrap_or(&"kill");
-        let at = self.chance.random_range(1..=6);
+        let at = self.chance.random_range(1..=3);
         match places(instance.program).choose(&mut self.chance) {
             Some(place) if is_armed => format!("{place}={action}@{at}"),
             _ => String::new(),

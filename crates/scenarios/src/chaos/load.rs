@@ -17,7 +17,9 @@ use super::now;
 use super::plan::Target;
 
 /// How long a target waits for its repair.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a target stays well while its incident is not over; then it may fall ill all the same.
+const RESPITE: Duration = Duration::from_secs(12);
 const ANSWER: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 /// As often as Alertmanager repeats a group in the fast profile.
@@ -33,8 +35,8 @@ pub(crate) struct Acknowledged {
 #[derive(Debug)]
 pub(crate) struct Load {
     fleet: Arc<Fleet>,
-    /// Where webhooks go.
-    url: String,
+    /// Where ingress answers.
+    ingress: String,
     http: reqwest::Client,
     is_over: AtomicBool,
     told: Mutex<Told>,
@@ -51,7 +53,7 @@ impl Load {
     pub(crate) fn new(fleet: Arc<Fleet>, ingress: &str) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             fleet,
-            url: format!("{ingress}/webhooks/alertmanager"),
+            ingress: ingress.to_owned(),
             http: reqwest::Client::builder().timeout(ANSWER).build()?,
             is_over: AtomicBool::new(false),
             told: Mutex::default(),
@@ -75,13 +77,42 @@ impl Load {
         let mut episode = 0_u32;
         while !self.is_over.load(Ordering::SeqCst) {
             episode += 1;
-            self.episode(&target, episode, &mut chance).await;
-            let pause = Duration::from_millis(chance.random_range(300..2_500));
+            let incidents = self.episode(&target, episode, &mut chance).await;
+            // Now and then it falls ill again while its repair is still being proven.
+            let is_hasty = chance.random_ratio(1, 10);
+            for incident in incidents.iter().filter(|_| !is_hasty) {
+                self.look_after(incident, chance.random_ratio(3, 4)).await;
+            }
+            let pause = Duration::from_millis(chance.random_range(300..1_500));
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn episode(&self, target: &Target, episode: u32, chance: &mut StdRng) {
+    /// Waits for the end of an incident whose target is well. One that was handed to a person is
+    /// looked at by one, who closes it where `is_closed`.
+    async fn look_after(&self, incident: &str, is_closed: bool) {
+        let url = format!("{}/api/v1/incidents/{incident}", self.ingress);
+        let started = tokio::time::Instant::now();
+        while started.elapsed() < RESPITE && !self.is_over.load(Ordering::SeqCst) {
+            tokio::time::sleep(LOOK * 4).await;
+            let Ok(answer) = self.http.get(&url).send().await else { continue };
+            let incident: Value = answer.json().await.unwrap_or_default();
+            match incident["phase"]["name"].as_str() {
+                Some("closed" | "suppressed") => return,
+                Some("needs_human") if is_closed => {
+                    let body = json!({"by": "a person", "why": "its target is well"});
+                    // Who gets no answer leaves it to the next person.
+                    let _ = self.http.post(format!("{url}/close")).json(&body).send().await;
+                    return;
+                }
+                Some("needs_human") => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns the incidents that took the alerts.
+    async fn episode(&self, target: &Target, episode: u32, chance: &mut StdRng) -> Vec<String> {
         self.fleet.set_ill(&target.name, true);
         // So that the alert never comes before the metrics show why.
         tokio::time::sleep(super::SCRAPE * 2).await;
@@ -108,11 +139,12 @@ impl Load {
             }
         }
         self.fleet.set_ill(&target.name, false);
-        self.tell(target, "resolved", fire(Some(now()))).await;
+        self.tell(target, "resolved", fire(Some(now()))).await
     }
 
-    /// Sends a webhook until it is acknowledged.
-    async fn tell(&self, target: &Target, status: &str, alerts: Value) {
+    /// Sends a webhook until it is acknowledged, and returns the incidents it went into.
+    async fn tell(&self, target: &Target, status: &str, alerts: Value) -> Vec<String> {
+        let url = format!("{}/webhooks/alertmanager", self.ingress);
         let body = json!({
             "version": "4", "groupKey": format!("{{}}:{{server={:?}}}", target.name),
             "status": status, "receiver": "firebreak", "truncatedAlerts": 0,
@@ -121,14 +153,16 @@ impl Load {
             "alerts": alerts,
         });
         loop {
-            let answer = self.http.post(&self.url).json(&body).send().await;
-            let is_taken = answer.is_ok_and(|answer| answer.status().is_success());
+            let answer = self.http.post(&url).json(&body).send().await;
+            let taken = answer.ok().filter(|answer| answer.status().is_success());
             {
                 let mut told = self.told.lock().expect("no panic while held");
-                *if is_taken { &mut told.webhooks } else { &mut told.refused } += 1;
+                *if taken.is_some() { &mut told.webhooks } else { &mut told.refused } += 1;
             }
-            if is_taken {
-                return;
+            if let Some(taken) = taken {
+                // Acknowledged by its status, whatever became of the rest of the answer.
+                let told: Value = taken.json().await.unwrap_or_default();
+                return serde_json::from_value(told["incidents"].clone()).unwrap_or_default();
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
         }

@@ -15,6 +15,8 @@ use crate::processes::{MARK, ending_with_us, marked};
 
 const DRAIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
+/// How long a process with a failpoint is left alone.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What was done to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,10 +108,11 @@ impl Processes {
         command.spawn().with_context(|| format!("start {name}"))
     }
 
-    /// Those that run and are not frozen.
+    /// Those that run, are not frozen, and have had the time to come to their failpoint.
     pub(crate) fn awake(&self) -> Vec<Instance> {
+        let is_due = |running: &Running| running.armed.is_empty() || running.started.elapsed() > GRACE;
         let awake = self.running.iter().filter(|(_, running)| running.frozen_until.is_none());
-        awake.map(|(instance, _)| *instance).collect()
+        awake.filter(|(_, running)| is_due(running)).map(|(instance, _)| *instance).collect()
     }
 
     fn signal(&self, instance: Instance, signal: Signal) -> anyhow::Result<()> {

@@ -139,7 +139,18 @@ impl Run {
                 tokio::time::sleep(POLL).await;
             }
         }
+        while !self.is_fleet_scraped().await {
+            ensure!(started.elapsed() < READY, "Prometheus has no samples of the targets");
+            tokio::time::sleep(POLL).await;
+        }
         Ok(())
+    }
+
+    async fn is_fleet_scraped(&self) -> bool {
+        let url = format!("{}/api/v1/query?query=count(chaos_ill)", self.site.prometheus_url());
+        let Ok(answer) = self.http.get(url).send().await else { return false };
+        let answer: serde_json::Value = answer.json().await.unwrap_or_default();
+        answer["data"]["result"][0]["value"][1] == self.targets.len().to_string()
     }
 
     async fn carry_out(
