@@ -80,7 +80,8 @@ pub struct Args {
 
 /// Runs it, prints the account and says whether every invariant held.
 pub fn run(args: &Args) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let ended = runtime.block_on(run::play(args));
         runtime.shutdown_timeout(Duration::from_secs(1));

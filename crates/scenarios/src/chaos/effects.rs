@@ -63,9 +63,7 @@ impl EffectLog {
             ended: None,
             is_cut_short: false,
         };
-        inner.write(
-            json!({"effect": number, "begin": began, "target": target, "change": change}),
-        );
+        inner.write(json!({"effect": number, "begin": began, "target": target, "change": change}));
         inner.effects.insert(number, effect);
         Running { log: self, number, is_done: false }
     }

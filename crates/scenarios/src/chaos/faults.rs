@@ -35,7 +35,11 @@ impl Faults {
     }
 
     /// Who is met by what; `None` where nobody is awake.
-    pub(crate) fn next(&mut self, all: &[Instance], awake: &[Instance]) -> Option<(Instance, Blow)> {
+    pub(crate) fn next(
+        &mut self,
+        all: &[Instance],
+        awake: &[Instance],
+    ) -> Option<(Instance, Blow)> {
         let first = self.chance.random_range(0..all.len());
         let is_behind = self.kills > self.freezes;
         let blow = match self.chance.random_ratio(3, 4) == is_behind {

@@ -110,7 +110,8 @@ impl Processes {
 
     /// Those that run, are not frozen, and have had the time to come to their failpoint.
     pub(crate) fn awake(&self) -> Vec<Instance> {
-        let is_due = |running: &Running| running.armed.is_empty() || running.started.elapsed() > GRACE;
+        let is_due =
+            |running: &Running| running.armed.is_empty() || running.started.elapsed() > GRACE;
         let awake = self.running.iter().filter(|(_, running)| running.frozen_until.is_none());
         awake.filter(|(_, running)| is_due(running)).map(|(instance, _)| *instance).collect()
     }

@@ -150,7 +150,9 @@ impl Run {
         let url = format!("{}/api/v1/query?query=count(chaos_ill)", self.site.prometheus_url());
         let Ok(answer) = self.http.get(url).send().await else { return false };
         let answer: serde_json::Value = answer.json().await.unwrap_or_default();
-        answer["data"]["result"][0]["value"][1] == self.targets.len().to_string()
+        let count =
+            answer["data"]["result"][0]["value"][1].as_str().and_then(|one| one.parse().ok());
+        count == Some(self.targets.len())
     }
 
     async fn carry_out(
