@@ -153,7 +153,7 @@ impl<'a> Fleet<'a> {
         let mut ingress: ingress::Config = self.config("ingress.yaml")?;
         ingress.listen = self.address(5000);
         ingress.console_listen = self.address(5001);
-        ingress.database = self.data("ingress.db");
+        ingress.database = self.data("ingress.db").display().to_string();
         ingress.agents = self.agents(ingress.agents)?;
         let up = self.arguments;
         ingress.prometheus_url = Some(up.prometheus_url.clone());

@@ -153,7 +153,7 @@ fn ids_in(text: &str) -> Vec<IncidentId> {
 
 fn to_agent_error(error: ApiError) -> AgentError {
     match error {
-        ApiError::Overloaded(_) | ApiError::TooSlow | ApiError::Store(_) => {
+        ApiError::Overloaded(_) | ApiError::Draining | ApiError::TooSlow | ApiError::Store(_) => {
             AgentError::transient(error)
         }
         ApiError::Agent(inner) if inner.is_transient() => AgentError::transient(inner),

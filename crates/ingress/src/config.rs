@@ -1,6 +1,7 @@
 //! The settings of ingress.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use incident::{CorrelationRule, Limits};
 use rpc::a2a::{PeerConfig, ServerConfig, SettingError};
@@ -22,8 +23,16 @@ pub struct Config {
     /// How this agent is offered to others: who may call, where push notifications may go, the key
     /// that signs its card.
     pub a2a: ServerConfig,
-    /// The database file. Incidents live here; it belongs to one process.
-    pub database: PathBuf,
+    /// Where incidents live: the path of a SQLite file, which belongs to one process, or a
+    /// `postgres://` URL, whose password stands in the file that `PGPASSFILE` names, for any number of
+    /// replicas.
+    pub database: String,
+    /// Seconds after which a replica that gives no sign of life has lost what it was doing to others.
+    pub lease_seconds: u64,
+    /// Seconds between two signs of life; a lease outlasts a few that are lost.
+    pub beat_seconds: u64,
+    /// Seconds after which a ticket that could not be written is tried again.
+    pub ticket_retry_seconds: u64,
     pub agents: Agents,
     /// Times and counts that bound every phase of an incident.
     pub limits: Limits,
@@ -90,6 +99,9 @@ impl Default for Config {
             public_url: None,
             a2a: ServerConfig::default(),
             database: "data/ingress.db".into(),
+            lease_seconds: 10,
+            beat_seconds: 3,
+            ticket_retry_seconds: 300,
             agents: Agents::default(),
             limits: Limits::default(),
             correlation: vec![
@@ -120,6 +132,14 @@ impl Config {
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
         service::advertised_url(&self.listen, self.public_url.as_ref())
     }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds)
+    }
+
+    pub(crate) fn beat(&self) -> Duration {
+        Duration::from_secs(self.beat_seconds)
+    }
 }
 
 impl Configuration for Config {
@@ -149,6 +169,16 @@ impl Configuration for Config {
         }
         if self.queue_capacity == 0 {
             return zero("queue_capacity");
+        }
+        if self.ticket_retry_seconds == 0 {
+            return zero("ticket_retry_seconds");
+        }
+        if self.beat_seconds == 0 {
+            return zero("beat_seconds");
+        }
+        if self.lease_seconds < self.beat_seconds.saturating_mul(2) {
+            let why = "must be at least twice `beat_seconds`";
+            return Err(ConfigError::setting("lease_seconds", why));
         }
         if self.limits.rounds == 0 {
             return zero("limits.rounds");

@@ -56,7 +56,7 @@ async fn links(State(api): State<Api>) -> impl IntoResponse {
 /// One event whenever an incident changed; the page then reads what it shows again.
 async fn events(State(api): State<Api>) -> impl IntoResponse {
     let shutdown = api.engine.process.shutdown_token();
-    let changes = api.engine.changes.subscribe();
+    let changes = api.engine.wake.changes();
     let events = change_events(changes).take_until(shutdown.cancelled_owned());
     Sse::new(events).keep_alive(KeepAlive::default())
 }

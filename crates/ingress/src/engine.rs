@@ -1,38 +1,68 @@
-//! Takes events into incidents: load, let the pure machine decide, commit the new state with its
-//! timeline and its effects, wake whoever performs them. Nothing happens outside a transaction.
+//! Takes events into incidents: read, let the pure machine decide, commit the new state with its
+//! timeline and its effects, wake whoever performs them. A write that was decided on history is
+//! refused by the store, and decided anew. Nothing happens outside a commit.
 
-use std::collections::BTreeMap;
+mod draft;
+mod intake;
+mod turns;
+mod wake;
 
-use incident::{
-    Alert, Effect, EntryKind, Event, Incident, IncidentId, Limits, Opening, Phase, TimelineEntry,
-    correlate,
-};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, correlate};
 use jiff::Timestamp;
-use serde_json::json;
 use service::Process;
-use store::{FileStore, OutboxRow, StoreError, Transaction};
-use tokio::sync::{Notify, watch};
+use store::{AlertKey, Batch, Delivered, OutboxEnd, Related, Store, StoreError};
 
 use crate::Config;
+use crate::backoff;
 use crate::metrics::{IngressMetrics, PhaseLabel};
+
+use draft::Draft;
+use intake::Intake;
+use turns::Turns;
+
+pub(crate) use draft::Work;
+pub(crate) use wake::{Follower, IDLE, Wake};
+
+/// Decisions on one event, each on what was stored by then, before it is answered that it cannot be
+/// taken now.
+const DECISIONS: u32 = 10;
+/// The wait before the second, doubled with each.
+const CONFLICT_WAIT: Duration = Duration::from_millis(1);
+/// Overdue incidents read at a time, and met at a time.
+const OVERDUE: (u32, usize) = (100, 16);
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) store: FileStore,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) process: Process,
     pub(crate) config: Config,
     pub(crate) metrics: IngressMetrics,
-    /// Rung when the outbox or a deadline changed.
-    pub(crate) work: Notify,
-    /// Counts commits, for whoever watches incidents.
-    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) wake: Wake,
+    turns: Turns,
+}
+
+/// Which incident an event is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) id: IncidentId,
+    pub(crate) key: IncidentKey,
+}
+
+impl Subject {
+    pub(crate) fn of(incident: &Incident) -> Self {
+        Self { id: incident.id, key: incident.key.clone() }
+    }
 }
 
 impl Engine {
-    pub(crate) fn new(store: FileStore, process: Process, config: Config) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, process: Process, config: Config) -> Self {
         let metrics = IngressMetrics::new(process.metrics());
-        let (work, changes) = (Notify::new(), watch::Sender::new(0));
-        Self { store, process, config, metrics, work, changes }
+        Self { store, process, config, metrics, wake: Wake::default(), turns: Turns::default() }
     }
 
     /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to,
@@ -46,170 +76,189 @@ impl Engine {
         body: &str,
         alerts: &[Alert],
     ) -> Result<Vec<IncidentId>, StoreError> {
-        let now = self.process.now();
-        let mut transaction = self.store.begin().await?;
-        transaction.put_delivery(source, body, now).await?;
-        let mut touched = Touched::default();
-        for alert in alerts {
-            self.take_alert(&mut transaction, &mut touched, alert, now).await?;
-        }
-        for incident in touched.values() {
-            transaction.put_incident(incident, now).await?;
-        }
-        transaction.commit().await?;
-        self.committed();
-        Ok(touched.into_keys().collect())
-    }
-
-    async fn take_alert(
-        &self,
-        transaction: &mut Transaction<'_>,
-        touched: &mut Touched,
-        alert: &Alert,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let known = transaction.incident_of_alert(alert).await?;
-        if let Some(known) = self.taker(transaction, touched, known, alert, now).await? {
-            return self.report(transaction, touched, known, alert, now).await;
-        }
-        if !alert.is_firing() {
-            // The end of an alert that never fired here: there is nothing to end.
-            return Ok(());
-        }
-        let key = correlate(alert, &self.config.correlation);
-        let latest = transaction.latest_incident(&key).await?;
-        let open = transaction.open_incident(&key).await?;
-        if let Some(taker) = self.taker(transaction, touched, open.or(latest), alert, now).await? {
-            return self.report(transaction, touched, taker, alert, now).await;
-        }
-        let mut incident = self.open(alert, now);
-        incident.follows = latest;
-        incident.key = key;
-        transaction.put_incident(&incident, now).await?;
-        let entry = TimelineEntry::new(
-            now,
-            "ingress",
-            EntryKind::IncidentOpened,
-            format!("incident opened: {}", incident.title),
-        );
-        let detail = json!({"incident_id": incident.id, "severity": incident.severity,
-            "affected_systems": incident.affected_systems, "follows": incident.follows});
-        transaction.append_audit(incident.id, &entry.with_detail(detail)).await?;
-        self.report(transaction, touched, incident, alert, now).await
-    }
-
-    /// The incident as this delivery has left it so far, if the alert goes into it. It is the caller's
-    /// to put back.
-    async fn taker(
-        &self,
-        transaction: &mut Transaction<'_>,
-        touched: &mut Touched,
-        id: Option<IncidentId>,
-        alert: &Alert,
-        now: Timestamp,
-    ) -> Result<Option<Incident>, StoreError> {
-        let Some(id) = id else { return Ok(None) };
-        let (incident, was_touched) = match touched.remove(&id) {
-            Some(incident) => (incident, true),
-            None => match transaction.incident(id).await? {
-                Some(incident) => (incident, false),
-                None => return Ok(None),
-            },
-        };
-        let is_taker = match fate(&incident, alert, now, self.limits()) {
-            Fate::Takes => true,
-            Fate::Refuses => false,
-            // Two incidents of one target are never open at a time.
-            Fate::Reopens => {
-                let stored = transaction.open_incident(&incident.key).await?;
-                let is_open_here =
-                    |other: &Incident| other.key == incident.key && !other.phase.is_final();
-                stored.is_none_or(|open| open == id) && !touched.values().any(is_open_here)
+        let keys: BTreeSet<IncidentKey> =
+            alerts.iter().map(|alert| correlate(alert, &self.config.correlation)).collect();
+        let _turn = self.turns.of_all(&keys).await;
+        let mut decisions = 0;
+        loop {
+            match self.try_alerts(source, body, alerts, &keys).await {
+                Err(StoreError::Conflict { what }) => self.again(&mut decisions, what).await?,
+                answer => return answer,
             }
-        };
-        if is_taker {
-            return Ok(Some(incident));
         }
-        if was_touched {
-            touched.insert(id, incident);
-        }
-        Ok(None)
     }
 
-    /// Takes the alert into the incident, which is stored once, when all of its alerts are in it.
-    async fn report(
+    async fn try_alerts(
         &self,
-        transaction: &mut Transaction<'_>,
-        touched: &mut Touched,
-        mut incident: Incident,
-        alert: &Alert,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        transaction.link_alert(alert, incident.id).await?;
-        let event = Event::AlertReported(alert.clone());
-        self.handle(transaction, &mut incident, event, now).await?;
-        touched.insert(incident.id, incident);
-        Ok(())
+        source: &str,
+        body: &str,
+        alerts: &[Alert],
+        keys: &BTreeSet<IncidentKey>,
+    ) -> Result<Vec<IncidentId>, StoreError> {
+        let related = self.related(alerts, keys).await?;
+        let now = self.process.now();
+        let mut intake = Intake::new(self, related, now);
+        for alert in alerts {
+            intake.take(alert);
+        }
+        let (drafts, links) = intake.end();
+        let ids = drafts.iter().map(|draft| draft.incident.id).collect();
+        let delivered = Delivered { source: source.to_owned(), body: body.to_owned(), at: now };
+        let batch = Batch { delivered: vec![delivered], links, ..Batch::default() };
+        self.commit(batch, drafts, now).await?;
+        Ok(ids)
     }
 
-    fn open(&self, alert: &Alert, now: Timestamp) -> Incident {
-        let described = self.config.mapping.describe(alert);
-        let opening = Opening {
-            id: IncidentId::new(self.process.new_id()),
-            key: correlate(alert, &self.config.correlation),
-            title: described.title,
-            description: described.description,
-            severity: alert.severity,
-            affected_systems: described.affected_systems,
-            tags: described.tags,
-            follows: None,
-        };
-        Incident::open(opening, now, self.limits())
+    /// What the alerts may go into. The known incident of an alert may have another key than the alert
+    /// has by today's rules; then whatever is open under that key matters too.
+    async fn related(
+        &self,
+        alerts: &[Alert],
+        keys: &BTreeSet<IncidentKey>,
+    ) -> Result<Related, StoreError> {
+        let known: BTreeSet<AlertKey> = alerts.iter().map(AlertKey::of).collect();
+        let known: Vec<AlertKey> = known.into_iter().collect();
+        let related = self.store.related(known.clone(), keys.iter().cloned().collect()).await?;
+        let found = related.incidents.values().map(|stored| &stored.incident.key);
+        let mut all = keys.clone();
+        all.extend(found.cloned());
+        if all.len() == keys.len() {
+            return Ok(related);
+        }
+        self.store.related(known, all.into_iter().collect()).await
     }
 
-    /// Whether an incident holds this episode of the alert already.
+    /// Whether an incident holds this episode of each alert already.
     ///
     /// # Errors
     /// The database is unavailable.
-    pub(crate) async fn is_known_firing(&self, alert: &Alert) -> Result<bool, StoreError> {
-        let known = self.store.incident_of_alert(alert).await?;
-        Ok(known.is_some_and(|stored| {
-            stored.incident.alerts.iter().any(|tracked| {
-                tracked.alert.source == alert.source
-                    && tracked.alert.fingerprint == alert.fingerprint
-                    && tracked.alert.starts_at >= alert.starts_at
+    pub(crate) async fn unknown_firing(
+        &self,
+        mut alerts: Vec<Alert>,
+    ) -> Result<Vec<Alert>, StoreError> {
+        let related = self.related(&alerts, &BTreeSet::new()).await?;
+        let is_known = |alert: &Alert| {
+            let id = related.links.get(&AlertKey::of(alert));
+            let stored = id.and_then(|id| related.incidents.get(id));
+            stored.is_some_and(|stored| {
+                stored.incident.alerts.iter().any(|tracked| {
+                    tracked.alert.source == alert.source
+                        && tracked.alert.fingerprint == alert.fingerprint
+                        && tracked.alert.starts_at >= alert.starts_at
+                })
             })
-        }))
+        };
+        alerts.retain(|alert| !is_known(alert));
+        Ok(alerts)
     }
 
-    /// Takes events into one incident, together with the end of the outbox row that brought them.
-    /// Events that belong to a round are dropped when the incident is in another one by now.
+    /// Takes events into one incident, together with the end of the outbox row that brought them, and
+    /// returns the incident as it is then. Events that belong to a round are dropped when the incident
+    /// is in another one by now.
     ///
     /// # Errors
     /// Nothing is stored.
     pub(crate) async fn take_events(
         &self,
-        id: IncidentId,
+        subject: &Subject,
         round: Option<u32>,
         events: Vec<Event>,
-        end: RowEnd<'_>,
-    ) -> Result<(), StoreError> {
-        let now = self.process.now();
-        let mut transaction = self.store.begin().await?;
-        for event in events {
-            let incident = transaction.incident(id).await?;
-            if let Some(incident) = incident.filter(|i| round.is_none_or(|round| i.round == round))
-            {
-                self.apply(&mut transaction, incident, event, now).await?;
+        end: Option<OutboxEnd>,
+    ) -> Result<Option<Incident>, StoreError> {
+        let of_round = |incident: &Incident| match round {
+            Some(round) if round != incident.round => Vec::new(),
+            _ => events.clone(),
+        };
+        self.change(subject, end, of_round).await
+    }
+
+    /// Lets `decide` say, on the incident as it is stored, which events it takes.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub(crate) async fn change(
+        &self,
+        subject: &Subject,
+        end: Option<OutboxEnd>,
+        decide: impl Fn(&Incident) -> Vec<Event> + Send + Sync,
+    ) -> Result<Option<Incident>, StoreError> {
+        let _turn = self.turns.of(&subject.key).await;
+        let mut decisions = 0;
+        loop {
+            match self.try_change(subject.id, end.clone(), &decide).await {
+                Err(StoreError::Conflict { what }) => self.again(&mut decisions, what).await?,
+                answer => return answer,
             }
         }
-        match end {
-            RowEnd::Kept => {}
-            RowEnd::Finished(row) => transaction.finish_outbox(row).await?,
-            RowEnd::Buried { row, why } => transaction.bury_outbox(row, why, now).await?,
+    }
+
+    async fn try_change(
+        &self,
+        id: IncidentId,
+        end: Option<OutboxEnd>,
+        decide: &(impl Fn(&Incident) -> Vec<Event> + Send + Sync),
+    ) -> Result<Option<Incident>, StoreError> {
+        let stored = self.store.incident(id).await?;
+        let now = self.process.now();
+        let mut drafts = Vec::new();
+        let mut incident = None;
+        if let Some(stored) = stored {
+            let events = decide(&stored.incident);
+            let mut draft = Draft::of(stored);
+            for event in events {
+                draft.take(event, now, self.limits());
+            }
+            incident = Some(draft.incident.clone());
+            drafts.extend(Some(draft).filter(Draft::is_changed));
         }
-        transaction.commit().await?;
-        self.committed();
+        if end.is_some() || !drafts.is_empty() {
+            let batch = Batch { outbox: end.into_iter().collect(), ..Batch::default() };
+            self.commit(batch, drafts, now).await?;
+        }
+        Ok(incident)
+    }
+
+    /// Ends an outbox row that changes nothing.
+    ///
+    /// # Errors
+    /// It is not ended.
+    pub(crate) async fn end_row(&self, end: OutboxEnd) -> Result<(), StoreError> {
+        let batch = Batch { outbox: vec![end], ..Batch::default() };
+        self.commit(batch, Vec::new(), self.process.now()).await
+    }
+
+    async fn commit(
+        &self,
+        mut batch: Batch,
+        drafts: Vec<Draft>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let news = wake::News::of(&drafts, now);
+        let entered: Vec<&'static str> = drafts.iter().flat_map(Draft::entered).copied().collect();
+        for draft in &drafts {
+            for phase in draft.entered() {
+                let (id, title) = (draft.incident.id, &draft.incident.title);
+                tracing::debug!(incident.id = %id, phase, ?title, "incident");
+            }
+        }
+        batch.incidents = drafts.into_iter().map(|draft| draft.write(now)).collect();
+        failpoints::hit(failpoints::BEFORE_COMMIT);
+        self.store.commit(batch).await?;
+        for phase in entered {
+            self.metrics.phases_entered.get_or_create(&PhaseLabel { phase }).inc();
+        }
+        self.wake.committed(&news, now);
+        Ok(())
+    }
+
+    /// Waits a little before the next decision; fails when there were enough of them.
+    async fn again(&self, decisions: &mut u32, what: String) -> Result<(), StoreError> {
+        *decisions += 1;
+        if *decisions >= DECISIONS {
+            return Err(StoreError::Conflict { what });
+        }
+        let most = CONFLICT_WAIT.saturating_mul(1 << *decisions);
+        self.process.clock().sleep(backoff::jitter(&self.process, most)).await;
         Ok(())
     }
 
@@ -219,158 +268,26 @@ impl Engine {
     /// # Errors
     /// The deadlines cannot be read.
     pub(crate) async fn meet_deadlines(&self) -> Result<(), StoreError> {
-        for id in self.store.overdue(self.process.now()).await? {
+        let overdue = self.store.overdue(self.process.now(), OVERDUE.0).await?;
+        let meeting = stream::iter(overdue).map(|id| async move {
             if let Err(error) = self.meet_deadline(id).await {
                 tracing::error!(incident.id = %id, ?error, "deadline");
             }
-        }
+        });
+        meeting.buffer_unordered(OVERDUE.1).collect::<()>().await;
         Ok(())
     }
 
     async fn meet_deadline(&self, id: IncidentId) -> Result<(), StoreError> {
-        let now = self.process.now();
-        let mut transaction = self.store.begin().await?;
-        let incident = transaction.incident(id).await?;
-        let due = incident.filter(|i| i.deadline.is_some_and(|deadline| deadline <= now));
-        if let Some(incident) = due {
-            self.apply(&mut transaction, incident, Event::DeadlineReached, now).await?;
-            transaction.commit().await?;
-            self.committed();
-        }
-        Ok(())
-    }
-
-    async fn apply(
-        &self,
-        transaction: &mut Transaction<'_>,
-        mut incident: Incident,
-        event: Event,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        if self.handle(transaction, &mut incident, event, now).await? {
-            transaction.put_incident(&incident, now).await?;
-        }
-        Ok(())
-    }
-
-    /// Lets the machine decide, and commits the effects; the incident itself is the caller's to
-    /// store. False: the event came late, and changed nothing.
-    async fn handle(
-        &self,
-        transaction: &mut Transaction<'_>,
-        incident: &mut Incident,
-        event: Event,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let before = incident.phase.name();
-        let effects = match incident.handle(event, now, self.limits()) {
-            Ok(effects) => effects,
-            Err(late) => {
-                tracing::debug!(incident.id = %incident.id, %late, "event dropped");
-                return Ok(false);
-            }
+        let Some(stored) = self.store.incident(id).await? else { return Ok(()) };
+        let reached = |incident: &Incident| {
+            let is_due = incident.deadline.is_some_and(|due| due <= self.process.now());
+            is_due.then_some(Event::DeadlineReached).into_iter().collect()
         };
-        for effect in effects {
-            let kind = match effect {
-                Effect::Record(entry) => {
-                    transaction.append_audit(incident.id, &entry).await?;
-                    continue;
-                }
-                Effect::Diagnose => Work::Diagnose,
-                Effect::Resolve => Work::Resolve,
-                Effect::CancelResolution => Work::CancelResolution,
-                Effect::SyncTicket => Work::SyncTicket,
-            };
-            transaction.push_outbox(incident.id, kind.name(), incident.round, now).await?;
-        }
-        if before != incident.phase.name() {
-            let phase = incident.phase.name();
-            self.metrics.phases_entered.get_or_create(&PhaseLabel { phase }).inc();
-            tracing::info!(incident.id = %incident.id, phase, title = ?incident.title, "incident");
-        }
-        Ok(true)
+        self.change(&Subject::of(&stored.incident), None, reached).await.map(drop)
     }
 
-    pub(crate) fn committed(&self) {
-        self.work.notify_one();
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.config.limits
-    }
-}
-
-/// Incidents that a delivery has changed, as they are now. One may hold thousands of its alerts: read
-/// and stored for each of them, it would keep the database busy for minutes.
-type Touched = BTreeMap<IncidentId, Incident>;
-
-/// What an alert means to an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It belongs to it.
-    Takes,
-    /// It is over, and begins anew.
-    Reopens,
-    /// It is over, and this is another story.
-    Refuses,
-}
-
-fn fate(incident: &Incident, alert: &Alert, now: Timestamp, limits: &Limits) -> Fate {
-    let ended_at = match &incident.phase {
-        Phase::Closed { at, .. } | Phase::Suppressed { at, .. } => *at,
-        _ => return Fate::Takes,
-    };
-    if !alert.is_firing() {
-        return Fate::Takes;
-    }
-    let own = incident
-        .alerts
-        .iter()
-        .map(|tracked| &tracked.alert)
-        .find(|known| known.source == alert.source && known.fingerprint == alert.fingerprint);
-    let Some(own) = own else { return Fate::Refuses };
-    // A late report of an episode this incident has seen belongs to it, however old it is.
-    if own.starts_at >= alert.starts_at && !own.is_firing() {
-        return Fate::Takes;
-    }
-    let window =
-        jiff::SignedDuration::from_secs(limits.reopen_seconds.try_into().unwrap_or(i64::MAX));
-    if now.duration_since(ended_at) > window { Fate::Refuses } else { Fate::Reopens }
-}
-
-/// What becomes of the outbox row that brought events.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum RowEnd<'a> {
-    Kept,
-    /// Its effect is confirmed.
-    Finished(i64),
-    /// It is given up.
-    Buried {
-        row: &'a OutboxRow,
-        why: &'a str,
-    },
-}
-
-/// The kinds of outbox rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    Diagnose,
-    Resolve,
-    CancelResolution,
-    SyncTicket,
-}
-
-impl Work {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::CancelResolution, Self::Diagnose, Self::Resolve, Self::SyncTicket];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Diagnose => "diagnose",
-            Self::Resolve => "resolve",
-            Self::CancelResolution => "cancel_resolution",
-            Self::SyncTicket => "sync_ticket",
-        }
     }
 }

@@ -33,6 +33,9 @@ pub(crate) enum ApiError {
     /// The sender shall try again: never 429, which Alertmanager drops for good.
     #[error("overloaded: {0} deliveries are waiting")]
     Overloaded(usize),
+    /// Another replica, or the next run of this process, takes it.
+    #[error("this process is about to end")]
+    Draining,
     #[error("the body did not arrive in time")]
     TooSlow,
     #[error("temporarily unavailable")]
@@ -48,7 +51,9 @@ impl ApiError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Overloaded(_) | Self::TooSlow | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded(_) | Self::Draining | Self::TooSlow | Self::Store(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Agent(_) => StatusCode::BAD_GATEWAY,
         }
     }

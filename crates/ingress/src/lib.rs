@@ -3,9 +3,12 @@
 
 mod agent;
 mod answer;
+mod backoff;
 mod card;
+mod circuit;
 mod config;
 mod console;
+mod dead_letters;
 mod engine;
 mod error;
 mod limits;
@@ -20,4 +23,4 @@ mod webhook;
 
 pub use config::{Agents, Config};
 pub use mapping::Mapping;
-pub use start::start;
+pub use start::{start, start_with};

@@ -70,12 +70,7 @@ impl Reconciler {
         });
         let body = json!({ "alerts": ours.collect::<Vec<_>>() }).to_string();
         let alerts = alertmanager::read(body.as_bytes(), &api.engine.config.mapping)?;
-        let mut unknown = Vec::new();
-        for alert in alerts {
-            if !api.engine.is_known_firing(&alert).await? {
-                unknown.push(alert);
-            }
-        }
+        let unknown = api.engine.unknown_firing(alerts).await?;
         if !unknown.is_empty() {
             api.take_alerts(alertmanager::SOURCE, &body, &unknown).await?;
         }

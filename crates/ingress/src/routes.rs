@@ -11,7 +11,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use incident::{Alert, Event, Incident, IncidentId, TimelineEntry};
+use incident::{Alert, Event, Incident, IncidentId, NextStep, TimelineEntry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,14 +19,17 @@ use sha2::{Digest, Sha256};
 use store::Stored;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::engine::{Engine, RowEnd};
+use crate::dead_letters;
+use crate::engine::{Engine, Subject};
 use crate::error::{ApiError, BadField};
 use crate::metrics::Delivery;
 use crate::performer::Performer;
 use crate::webhook::alertmanager;
 
-/// Incidents in one answer at most.
-const PAGE: u32 = 500;
+/// Incidents in one answer at most, and dead letters.
+pub(crate) const PAGE: u32 = 500;
+/// Entries of a timeline in one answer.
+const ENTRIES: u32 = 10_000;
 /// How long a sender may take for its body, while it holds a place in the queue.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -49,7 +52,8 @@ fn guarded_routes() -> Router<Api> {
     Router::new()
         .route("/webhooks/alertmanager", post(take_alertmanager).route_layer(guard.clone()))
         .route("/api/v1/incidents/{id}/close", post(close).route_layer(guard.clone()))
-        .route("/api/v1/incidents/{id}/approval", post(approve).route_layer(guard))
+        .route("/api/v1/incidents/{id}/approval", post(approve).route_layer(guard.clone()))
+        .route("/api/v1/dead-letters/{id}/replay", dead_letters::replay_route().route_layer(guard))
 }
 
 /// What the console shows too.
@@ -58,6 +62,7 @@ pub(crate) fn read_routes() -> Router<Api> {
         .route("/api/v1/incidents", get(list))
         .route("/api/v1/incidents/{id}", get(show))
         .route("/api/v1/incidents/{id}/timeline", get(timeline))
+        .merge(dead_letters::read_routes())
 }
 
 async fn take_alertmanager(State(api): State<Api>, request: Request) -> Response {
@@ -106,13 +111,17 @@ impl Api {
 }
 
 impl Api {
+    /// A place for one delivery, unless too many wait or this process is about to end.
     fn permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        if self.engine.process.shutdown_token().is_cancelled() {
+            return Err(ApiError::Draining);
+        }
         let capacity = self.engine.config.queue_capacity;
         self.waiting.try_acquire().map_err(|_| ApiError::Overloaded(capacity))
     }
 }
 
-fn read_body(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+pub(crate) fn read_body(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
     body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge { limit: api.engine.config.body_bytes },
         _ => BadField::new("body", rejection.body_text()).into(),
@@ -131,6 +140,15 @@ struct IncidentView {
     #[serde(flatten)]
     incident: Incident,
     changed_at: Timestamp,
+    /// Who moves it on, and how; `null` when it is over.
+    next_step: Option<NextStep>,
+}
+
+impl From<Stored> for IncidentView {
+    fn from(stored: Stored) -> Self {
+        let Stored { incident, changed_at, .. } = stored;
+        Self { next_step: incident.phase.next_step(), incident, changed_at }
+    }
 }
 
 async fn list(
@@ -138,16 +156,10 @@ async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Vec<IncidentView>>, ApiError> {
     let query = read_query(query)?;
-    let limit = query.limit.unwrap_or(50);
-    if limit == 0 || limit > PAGE {
-        return Err(BadField::new("limit", format!("must be within 1..={PAGE}")).into());
-    }
+    let limit = page_limit(query.limit, 50)?;
     let before = query.before.map(|id| parse_id(&id, "before")).transpose()?;
     let incidents = api.engine.store.incidents(limit, before).await?;
-    let views = incidents
-        .into_iter()
-        .map(|stored| IncidentView { incident: stored.incident, changed_at: stored.changed_at });
-    Ok(Json(views.collect()))
+    Ok(Json(incidents.into_iter().map(IncidentView::from).collect()))
 }
 
 async fn show(
@@ -155,8 +167,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<IncidentView>, ApiError> {
     let id = parse_id(&id, "id")?;
-    let stored = api.find(id).await?;
-    Ok(Json(IncidentView { incident: stored.incident, changed_at: stored.changed_at }))
+    Ok(Json(api.find(id).await?.into()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,7 +191,7 @@ async fn timeline(
     let query = read_query(query)?;
     let id = parse_id(&id, "id")?;
     api.find(id).await?;
-    let rows = api.engine.store.timeline(id, query.after.unwrap_or_default()).await?;
+    let rows = api.engine.store.timeline(id, query.after.unwrap_or_default(), ENTRIES).await?;
     let views = rows.into_iter().map(|row| EntryView { sequence: row.sequence, entry: row.entry });
     Ok(Json(views.collect()))
 }
@@ -203,11 +214,9 @@ async fn close(
     if stored.incident.phase.is_final() {
         return Err(ApiError::Conflict(format!("{id} is closed already")));
     }
-    if request.by.trim().is_empty() {
-        return Err(BadField::new("by", "must name a person").into());
-    }
+    required("by", &request.by, "must name a person")?;
     let event = Event::ClosedByPerson { by: request.by, why: request.why };
-    api.engine.take_events(id, None, vec![event], RowEnd::Kept).await?;
+    api.engine.take_events(&Subject::of(&stored.incident), None, vec![event], None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -250,9 +259,7 @@ impl Api {
         if *waits_for != plan_hash {
             return Err(ApiError::Conflict("the plan has changed since you saw it".into()));
         }
-        if by.trim().is_empty() {
-            return Err(BadField::new("by", "must name a person").into());
-        }
+        required("by", &by, "must name a person")?;
         // Another person's answer, or another answer, is no repetition: the agent may have refused the
         // first and asked again.
         let answer = hex::encode(Sha256::digest(format!("{approved}:{by}")));
@@ -269,7 +276,22 @@ impl Api {
     }
 }
 
-fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+pub(crate) fn page_limit(asked: Option<u32>, usual: u32) -> Result<u32, ApiError> {
+    let limit = asked.unwrap_or(usual);
+    if limit == 0 || limit > PAGE {
+        return Err(BadField::new("limit", format!("must be within 1..={PAGE}")).into());
+    }
+    Ok(limit)
+}
+
+pub(crate) fn required(field: &str, text: &str, why: &str) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return Err(BadField::new(field, why).into());
+    }
+    Ok(())
+}
+
+pub(crate) fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
     match query {
         Ok(Query(query)) => Ok(query),
         Err(rejection) => Err(BadField::new("query", rejection.body_text()).into()),
@@ -280,7 +302,7 @@ fn parse_id(text: &str, field: &str) -> Result<IncidentId, ApiError> {
     text.parse().map_err(|error: incident::IdError| BadField::new(field, error.to_string()).into())
 }
 
-fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (path, why) = (error.path().to_string(), error.into_inner().to_string());

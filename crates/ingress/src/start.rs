@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::a2a::Server;
-use service::{Process, Running};
-use store::FileStore;
+use service::{Process, ProcessIdentity, Running};
+use store::{OpenOptions, Opened, Replica, Store};
 use tokio::sync::Semaphore;
 
 use crate::agent::IngressAgent;
@@ -21,12 +22,46 @@ use crate::{card, console, routes};
 /// # Errors
 /// The database is in use, or an address cannot be listened on.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
-    let store = FileStore::open(&config.database).await.context("open the database")?;
+    let options = open_options(&config, &process);
+    let opened = store::open(&config.database, "ingress", options).await;
+    let Opened { store, tasks } = opened.context("open the database")?;
+    start_with(config, process, store, tasks).await
+}
+
+fn open_options(config: &Config, process: &Process) -> OpenOptions {
+    let this = ProcessIdentity::current();
+    let identity = |replica: &Replica| ProcessIdentity {
+        host: replica.host.clone(),
+        pid: replica.pid,
+        start_time: replica.start_time,
+    };
+    OpenOptions {
+        replica: Replica {
+            id: process.new_id().to_string(),
+            host: this.host,
+            pid: this.pid,
+            start_time: this.start_time,
+        },
+        lease: config.lease(),
+        is_dead: Arc::new(move |replica| identity(replica).is_dead()),
+        time: process.time_source(),
+    }
+}
+
+/// The same with a database that is open.
+///
+/// # Errors
+/// An address cannot be listened on.
+pub async fn start_with(
+    config: Config,
+    process: Process,
+    store: Arc<dyn Store>,
+    tasks: Arc<dyn TaskStore>,
+) -> anyhow::Result<Running> {
     let card = card::card(&config.address()?);
     let options = config.a2a.open().context("settings of `a2a`")?;
     let waiting = Arc::new(Semaphore::new(config.queue_capacity));
     let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
-    let task_store = store.task_store();
     let engine = Arc::new(Engine::new(store, process.clone(), config));
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconciler = Reconciler::new(&engine.config)?;
@@ -38,15 +73,15 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
         process.shutdown_token(),
     );
     let agent = Arc::new(IngressAgent { api: api.clone() });
-    let server = Server::new(&card, agent, task_store, &host, options);
+    let server = Server::new(&card, agent, tasks, &host, options);
     let app = routes::routes(api.clone()).merge(server.router());
     let address = service::serve(&process, &listen, "`listen` of ingress", app).await?;
     let console = console::routes(api.clone());
     service::serve(&process, &console_listen, "`console_listen` of ingress", console).await?;
     server.resume().await?;
-    process.spawn_until_shutdown(performer.run());
+    performer.start();
     if let Some(reconciler) = reconciler {
-        process.spawn_until_shutdown(reconciler.run(api.clone()));
+        process.spawn_until_shutdown(reconciler.run(api));
     }
     Ok(Running { address })
 }

@@ -1,7 +1,6 @@
 //! Ingress with its agents, a client of its API, and waiting without sleeping: the console's event
 //! stream says when to look again.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use incident::OutcomeResult;
@@ -42,7 +41,7 @@ impl World {
         let mut config = Config {
             listen: own_loopback_address(),
             console_listen: own_loopback_address(),
-            database: PathBuf::from(directory.path()).join("ingress.db"),
+            database: directory.path().join("ingress.db").display().to_string(),
             ..Config::default()
         };
         config.agents.diagnostic = diagnostic.url().into();
