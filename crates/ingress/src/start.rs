@@ -23,9 +23,9 @@ use crate::{card, console, routes};
 /// The database is in use, or an address cannot be listened on.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let options = open_options(&config, &process);
-    let opened = store::open(&config.database, "ingress", options).await;
+    let opened = Box::pin(store::open(&config.database, "ingress", options)).await;
     let Opened { store, tasks } = opened.context("open the database")?;
-    start_with(config, process, store, tasks).await
+    Box::pin(start_with(config, process, store, tasks)).await
 }
 
 fn open_options(config: &Config, process: &Process) -> OpenOptions {
