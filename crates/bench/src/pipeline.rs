@@ -44,7 +44,8 @@ pub(crate) struct Args {
 
 /// # Errors
 /// A program does not start, or an incident does not close in time.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: Args) -> anyhow::Result<()> {
+    args.binaries = std::path::absolute(&args.binaries)?;
     println!("Webhook to closed incident, seven processes, every step durable, a no-op repair:");
     measure(&args, "SQLite", Database::Sqlite).await?;
     if let Some(url) = &args.postgres {

@@ -35,7 +35,8 @@ pub(crate) struct Args {
 
 /// # Errors
 /// Ingress does not start, or takes nothing up.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: Args) -> anyhow::Result<()> {
+    args.binaries = std::path::absolute(&args.binaries)?;
     let directory = tempfile::Builder::new().prefix("firebreak-bench-").tempdir()?;
     let agent = HangingAgent::start().await?;
     let ground = Ground { args: &args, directory: directory.path(), agent: &agent };
