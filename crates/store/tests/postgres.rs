@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use a2a_types::{Delivery, Inserted, NewTask, TaskState, TaskStore};
 use futures::future::join_all;
-use server::Server;
+use postgres_server::Server;
 use store::PostgresTasks;
 use task_store_suite::sample::{advance, at, config, new, put, query, record};
-
-#[path = "postgres/server.rs"]
-mod server;
 
 async fn connect(server: &Server, agent: &str) -> PostgresTasks {
     PostgresTasks::connect(&server.url(), agent).await.unwrap()

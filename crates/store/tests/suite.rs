@@ -14,10 +14,6 @@ mod suite {
     pub(crate) mod targets;
 }
 
-#[expect(dead_code, reason = "shared with the tests of tasks, which restart it")]
-#[path = "postgres/server.rs"]
-mod server;
-
 /// `every`: all backends. `several`: those that more than one process may use. `written`: those whose
 /// rows somebody can make unreadable.
 macro_rules! behaviours {
@@ -184,7 +180,7 @@ macro_rules! on_postgres {
     ($($group:ident { $($module:ident: $name:ident;)* })*) => {
         #[tokio::test]
         async fn every_behaviour_holds_on_postgres() {
-            let Some(server) = crate::server::Server::start() else { return };
+            let Some(server) = postgres_server::Server::start() else { return };
             let mut run = Run::default();
             $($(
                 run.behaviour(stringify!($name), async |harness| {
@@ -211,7 +207,7 @@ impl Run {
         &mut self,
         name: &'static str,
         behaviour: impl AsyncFnOnce(&suite::harness::Harness),
-        server: &server::Server,
+        server: &postgres_server::Server,
     ) {
         use futures::FutureExt;
         self.count += 1;

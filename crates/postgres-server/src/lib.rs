@@ -1,7 +1,8 @@
-//! A private PostgreSQL server for one test: its own directory, a Unix socket and no port. It ends
-//! with the test however that ends, because the shell around it waits for the end of its input.
+//! A private PostgreSQL server for tests and chaos runs: its own directory, a Unix socket and no port.
+//! It ends with whoever started it however that ends, because the shell around it waits for the end
+//! of its input.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,7 @@ if [ ! -d data ]; then
   "$1/initdb" -D data -U test --auth=trust --no-sync --encoding=UTF8 --locale=C.UTF-8 >initdb.log 2>&1 \
     || { cat initdb.log; exit 1; }
 fi
-"$1/postgres" -D data -k "$2" -c listen_addresses= -c max_connections=40 -c shared_buffers=16MB \
+"$1/postgres" -D data -k "$2" -c listen_addresses= -c max_connections=200 -c shared_buffers=16MB \
   -c fsync=off >>postgres.log 2>&1 </dev/null &
 server=$!
 until grep -q '^ready' data/postmaster.pid 2>/dev/null; do
@@ -29,15 +30,19 @@ wait $server
 "#;
 
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     programs: PathBuf,
-    shell: Child,
+    /// `None` while it is stopped.
+    shell: Option<Child>,
     directory: TempDir,
 }
 
 impl Server {
-    /// Starts a server. `None` where PostgreSQL is not installed, which fails where `CI` is `true`.
-    pub(crate) fn start() -> Option<Self> {
+    /// Starts a server. `None` where PostgreSQL is not installed.
+    ///
+    /// # Panics
+    /// It is not installed where `CI` is `true`, or does not start.
+    pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             let advice = "PostgreSQL is not installed: sudo apt-get install --no-install-recommends \
                           postgresql, or put the directory of `initdb` and `postgres` on PATH";
@@ -45,28 +50,52 @@ impl Server {
             println!("skipped: {advice}");
             return None;
         };
-        let directory = tempfile::Builder::new().prefix("firebreak-pg-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("firebreak-pg-").tempdir();
+        let directory = directory.expect("a temporary directory");
         if let Some((user, group)) = other_user() {
-            std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
+            std::os::unix::fs::chown(directory.path(), Some(user), Some(group))
+                .expect("root may give a directory away");
         }
         let shell = run(&programs, directory.path());
-        Some(Self { programs, shell, directory })
+        Some(Self { programs, shell: Some(shell), directory })
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it answers, for `sqlx` and `psql`.
+    pub fn url(&self) -> String {
         format!("postgres:///postgres?user=test&host={}", self.directory.path().display())
     }
 
+    /// Holds its files, its log and its socket.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Stops the server; whoever is connected is cut off.
+    pub fn stop(&mut self) {
+        if let Some(mut shell) = self.shell.take() {
+            // The shell stops the server when nobody holds its input any more.
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+        }
+    }
+
+    /// Starts it again over the same files.
+    pub fn resume(&mut self) {
+        if self.shell.is_none() {
+            self.shell = Some(run(&self.programs, self.directory.path()));
+        }
+    }
+
     /// Stops the server and starts it again over the same files.
-    pub(crate) fn restart(&mut self) {
-        stop(&mut self.shell);
-        self.shell = run(&self.programs, self.directory.path());
+    pub fn restart(&mut self) {
+        self.stop();
+        self.resume();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        stop(&mut self.shell);
+        self.stop();
     }
 }
 
@@ -77,21 +106,14 @@ fn run(programs: &Path, directory: &Path) -> Child {
     if let Some((user, group)) = other_user() {
         command.uid(user).gid(group);
     }
-    let mut shell = command.spawn().unwrap();
+    let mut shell = command.spawn().expect("sh is there");
     let mut said = String::new();
-    let mut output = BufReader::new(shell.stdout.take().unwrap());
+    let mut output = BufReader::new(shell.stdout.take().expect("piped above"));
     while !said.ends_with("ready\n") {
-        let length = output.read_line(&mut said).unwrap();
+        let length = output.read_line(&mut said).expect("PostgreSQL says text");
         assert!(length > 0, "PostgreSQL does not start:\n{said}");
     }
     shell
-}
-
-fn stop(shell: &mut Child) {
-    if let Some(mut input) = shell.stdin.take() {
-        let _ = input.flush();
-    }
-    let _ = shell.wait();
 }
 
 /// PostgreSQL refuses to be run by root: the user that Debian's package made, or nobody.
@@ -99,7 +121,7 @@ fn other_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let users = std::fs::read_to_string("/etc/passwd").expect("the list of users");
     let ids = |name: &str| {
         let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
