@@ -1,6 +1,7 @@
 //! The database: state, queue, lock and outbox. A change, its audit rows and its outbox rows are
 //! one transaction. Knows tables, not policy.
 
+mod alive;
 mod attempts;
 mod audit;
 mod changes;
@@ -18,6 +19,7 @@ mod targets;
 mod tasks;
 mod tickets;
 
+pub use alive::keep_alive;
 pub use attempts::{Attempt, AttemptRow};
 pub use changes::{Change, ChangeRow};
 pub use error::StoreError;
