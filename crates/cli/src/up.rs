@@ -133,7 +133,7 @@ impl<'a> Fleet<'a> {
 
         let mut resolution: resolution_agent::Config = self.config("resolution-agent.yaml")?;
         resolution.listen = self.address(5020);
-        resolution.database = self.data("resolution-agent.db");
+        resolution.database = self.data("resolution-agent.db").display().to_string();
         resolution.runbooks = self.config_dir.join("runbooks");
         resolution.policy = self.config_dir.join("policy.yaml");
         resolution.system_monitor_url = self.mcp_url(5120)?;
@@ -145,7 +145,7 @@ impl<'a> Fleet<'a> {
 
         let mut ticketing: ticketing_agent::Config = self.config("ticketing-agent.yaml")?;
         ticketing.listen = self.address(5030);
-        ticketing.database = self.data("ticketing-agent.db");
+        ticketing.database = self.data("ticketing-agent.db").display().to_string();
         ticketing.file.directory = self.data("tickets");
         self.admit_ingress(&mut ticketing.a2a);
         self.program(Program::TicketingAgent, ticketing, ticketing_agent::start).await?;

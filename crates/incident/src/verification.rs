@@ -1,6 +1,8 @@
 //! Whether a check is proven after an act. Pure: readings in, a verdict out. Only data newer than
 //! the end of the act counts; it must pass for the whole hold time with samples seen across it.
 //! No data, a failed query, a vanished series or a value that is not a number proves nothing.
+//! The hold time must pass twice over, by the times of the samples and by a clock that never jumps:
+//! a clock that is set shortens no hold and prolongs no wait.
 
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ pub const TOLERANCE: f64 = 0.25;
 pub struct Reading {
     /// The instant the query was evaluated at.
     pub evaluated_at: Timestamp,
+    /// How long the verification has been going on, by a clock that never jumps.
+    pub elapsed: Duration,
     /// The newest scraped sample behind the value; `None` when it cannot be told.
     pub newest: Option<Timestamp>,
     pub value: Result<f64, String>,
@@ -36,7 +40,6 @@ pub enum Verdict {
 pub struct Verifier {
     check: Check,
     act_end: Timestamp,
-    deadline: Timestamp,
     /// What a value is compared with: the threshold, or what the check read before the act.
     limit: f64,
     baseline: Option<f64>,
@@ -48,23 +51,26 @@ pub struct Verifier {
     state: Verdict,
 }
 
-/// Samples in a row, by their own times.
+/// Samples in a row: by their own times, and for how long they were seen.
 #[derive(Clone, Copy, Debug)]
 struct Streak {
     first: Timestamp,
     last: Timestamp,
     samples: u32,
+    first_seen: Duration,
+    last_seen: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     value: f64,
     at: Timestamp,
+    elapsed: Duration,
 }
 
 impl Verifier {
     /// Follows `check` after an act that ended at `act_end`; the check's time to become true begins
-    /// at `started`. Samples further apart than `longest_gap` are no unbroken row.
+    /// with the verification. Samples further apart than `longest_gap` are no unbroken row.
     ///
     /// # Errors
     /// The check's query looks back in a way that cannot be told.
@@ -72,7 +78,6 @@ impl Verifier {
         check: Check,
         baseline: Option<f64>,
         act_end: Timestamp,
-        started: Timestamp,
         longest_gap: Duration,
     ) -> Result<Self, String> {
         let limit = match (check.role, baseline) {
@@ -83,7 +88,7 @@ impl Verifier {
             }
             _ => check.threshold,
         };
-        Self::with_limit(check, limit, baseline, act_end, started, longest_gap)
+        Self::with_limit(check, limit, baseline, act_end, longest_gap)
     }
 
     /// Follows whether `check` is, after an undo, no worse than it was before the act.
@@ -94,13 +99,12 @@ impl Verifier {
         check: Check,
         baseline: Option<f64>,
         act_end: Timestamp,
-        started: Timestamp,
         longest_gap: Duration,
     ) -> Result<Self, String> {
         let limit = baseline.map_or(check.threshold, |before| {
             check.comparison.loosened(check.threshold, before, TOLERANCE)
         });
-        Self::with_limit(check, limit, baseline, act_end, started, longest_gap)
+        Self::with_limit(check, limit, baseline, act_end, longest_gap)
     }
 
     fn with_limit(
@@ -108,15 +112,11 @@ impl Verifier {
         limit: f64,
         baseline: Option<f64>,
         act_end: Timestamp,
-        started: Timestamp,
         longest_gap: Duration,
     ) -> Result<Self, String> {
         let lookback = signed(lookback(&check.query)?);
-        let deadline =
-            act_end.max(started).saturating_add(signed(check.within)).unwrap_or(Timestamp::MAX);
         Ok(Self {
             act_end,
-            deadline,
             limit,
             baseline,
             lookback,
@@ -133,7 +133,7 @@ impl Verifier {
     pub fn take(&mut self, reading: &Reading) -> &Verdict {
         if !matches!(self.state, Verdict::Failed(_)) {
             self.state = match self.judge(reading) {
-                Verdict::Pending(why) if reading.evaluated_at >= self.deadline => Verdict::Failed(
+                Verdict::Pending(why) if reading.elapsed >= self.check.within => Verdict::Failed(
                     format!("{why}, {} s after the act", self.check.within.as_secs_f64()),
                 ),
                 judged => judged,
@@ -172,7 +172,7 @@ impl Verifier {
         self.last = Some(seen);
         if self.check.comparison.holds(seen.value, self.limit) {
             self.worse = None;
-            let passing = extended(self.passing, seen.at, self.longest_gap);
+            let passing = extended(self.passing, seen, self.longest_gap);
             self.passing = Some(passing);
             if passing.spans(self.check.hold) {
                 return Verdict::Held;
@@ -189,7 +189,7 @@ impl Verifier {
             let floor = self.check.comparison.loosened(self.limit, before, TOLERANCE);
             !self.check.comparison.holds(seen.value, floor)
         });
-        self.worse = is_worse.then(|| extended(self.worse, seen.at, self.longest_gap));
+        self.worse = is_worse.then(|| extended(self.worse, seen, self.longest_gap));
         let why = self.compared();
         match (self.worse, self.baseline) {
             (Some(worse), Some(before)) if worse.spans(self.check.hold * 2) => {
@@ -214,7 +214,7 @@ impl Verifier {
         if age > self.longest_gap {
             return Err(format!("the newest sample is {:.1} s old", age.as_secs_f64()));
         }
-        Ok(Seen { value, at: newest })
+        Ok(Seen { value, at: newest, elapsed: reading.elapsed })
     }
 
     /// The newest value against its limit, in words.
@@ -238,18 +238,27 @@ impl Verifier {
 }
 
 impl Streak {
+    fn of(seen: Seen) -> Self {
+        let Seen { at, elapsed, .. } = seen;
+        Self { first: at, last: at, samples: 1, first_seen: elapsed, last_seen: elapsed }
+    }
+
     fn spans(self, hold: Duration) -> bool {
-        self.last.duration_since(self.first) >= signed(hold) && (hold.is_zero() || self.samples > 1)
+        self.last.duration_since(self.first) >= signed(hold)
+            && self.last_seen.saturating_sub(self.first_seen) >= hold
+            && (hold.is_zero() || self.samples > 1)
     }
 }
 
-fn extended(streak: Option<Streak>, at: Timestamp, longest_gap: SignedDuration) -> Streak {
-    match streak {
-        Some(streak) if at <= streak.last => streak,
-        Some(streak) if at.duration_since(streak.last) <= longest_gap => {
-            Streak { first: streak.first, last: at, samples: streak.samples + 1 }
-        }
-        _ => Streak { first: at, last: at, samples: 1 },
+fn extended(streak: Option<Streak>, seen: Seen, longest_gap: SignedDuration) -> Streak {
+    let Some(streak) = streak else { return Streak::of(seen) };
+    let known = Streak { last_seen: seen.elapsed, ..streak };
+    if seen.at <= streak.last {
+        known
+    } else if seen.at.duration_since(streak.last) <= longest_gap {
+        Streak { last: seen.at, samples: streak.samples + 1, ..known }
+    } else {
+        Streak::of(seen)
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use a2a_types::TaskState;
+use a2a_types::{TaskState, TaskStore};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use incident::gates::Policy;
 use rpc::a2a::{Agent, AgentError, Job};
 use service::Process;
-use store::{FileStore, StoreError};
+use store::{Store, StoreError};
 
+use crate::metrics::ResolutionMetrics;
 use crate::planner::Profile;
-use crate::request::{self, Request};
+use crate::request::{self, Request, Resolve};
 use crate::resolution::Resolution;
 use crate::tools::Tools;
 use crate::{Config, Runbooks, help};
@@ -21,8 +22,10 @@ pub(crate) struct Resolver {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) runbooks: Runbooks,
-    pub(crate) store: FileStore,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tasks: Arc<dyn TaskStore>,
     pub(crate) tools: Tools,
+    pub(crate) metrics: ResolutionMetrics,
     pub(crate) process: Process,
 }
 
@@ -38,7 +41,7 @@ impl Agent for Resolver {
                     if job.task.status.state == TaskState::Submitted {
                         job.updates.working("planning").await?;
                     }
-                    Resolution::new(self, *request, job).run().await
+                    self.resolve(*request, job).await
                 }
             }
         }
@@ -47,6 +50,19 @@ impl Agent for Resolver {
 }
 
 impl Resolver {
+    async fn resolve(self: Arc<Self>, request: Resolve, job: Job) -> Result<(), AgentError> {
+        let task_id = job.task.id.clone();
+        let ended = Resolution::new(self.clone(), request, job).run().await;
+        let is_for_good = matches!(ended, Err(AgentError::Failed { .. }));
+        if is_for_good
+            && !self.process.shutdown_token().is_cancelled()
+            && let Err(error) = self.abandon(&task_id).await
+        {
+            tracing::warn!(%error, task.id = task_id, "its lock is looked at later");
+        }
+        ended
+    }
+
     pub(crate) fn profile(&self) -> Profile {
         Profile { scrape_interval: self.config.scrape_interval() }
     }
@@ -55,7 +71,9 @@ impl Resolver {
 /// A database that does not answer: the same task goes on once it does, as after a restart. Were the
 /// task to fail instead, what it did would neither be proven nor undone, and its target stay locked.
 pub(crate) fn stored(error: StoreError) -> AgentError {
-    match error.is_transient() {
+    let is_passing = error.is_transient()
+        || matches!(error, StoreError::Lost { .. } | StoreError::Conflict { .. });
+    match is_passing {
         true => AgentError::Store(error.into()),
         false => AgentError::failed(format!("the database failed: {error}")),
     }
@@ -65,13 +83,10 @@ pub(crate) fn stored(error: StoreError) -> AgentError {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_database_that_does_not_answer_ends_no_task() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = FileStore::open(&directory.path().join("agent.db")).await.unwrap();
-        store.close().await;
-        let error = store.lock_target("db-1", "task").await.unwrap_err();
-        assert!(matches!(stored(error), AgentError::Store(_)));
+    #[test]
+    fn a_database_that_does_not_answer_ends_no_task() {
+        let away = StoreError::Conflict { what: "it".into() };
+        assert!(matches!(stored(away), AgentError::Store(_)));
         let exists = stored(StoreError::Exists { what: "a task".into() });
         assert!(matches!(exists, AgentError::Failed { is_transient: false, .. }), "{exists:?}");
     }

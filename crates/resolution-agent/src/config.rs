@@ -19,8 +19,13 @@ pub struct Config {
     /// How this agent is offered to others: who may call, where push notifications may go, the key
     /// that signs its card.
     pub a2a: ServerConfig,
-    /// Database of this agent: tasks, attempts, locks, approvals.
-    pub database: PathBuf,
+    /// Database of this agent (tasks, attempts, locks, approvals): the path of a SQLite file, or a
+    /// `postgres://` URL, which several replicas may share; its password stands in the file that
+    /// `PGPASSFILE` names.
+    pub database: String,
+    /// Seconds for which this replica is believed to live after each sign of life. What it was doing
+    /// when they have passed is taken over by another one.
+    pub lease_seconds: u32,
     /// Directory of the runbooks, one YAML file each.
     pub runbooks: PathBuf,
     /// The policy file: what may be done.
@@ -52,6 +57,7 @@ impl Default for Config {
             public_url: None,
             a2a: ServerConfig::default(),
             database: "data/resolution-agent.db".into(),
+            lease_seconds: 10,
             runbooks: "deploy/config/runbooks".into(),
             policy: "deploy/config/policy.yaml".into(),
             system_monitor_url: "http://127.0.0.1:5120/mcp".parse().expect("a constant URL"),
@@ -100,6 +106,7 @@ impl Configuration for Config {
             ));
         }
         for (field, value, most) in [
+            ("lease_seconds", self.lease_seconds.into(), 3600),
             ("clock_skew_millis", self.clock_skew_millis.max(1), 60_000),
             ("poll_millis", self.poll_millis, 60_000),
             ("query_seconds", self.query_seconds, 60),
@@ -137,6 +144,10 @@ impl Config {
 
     pub(crate) fn clock_skew(&self) -> Duration {
         Duration::from_millis(self.clock_skew_millis)
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
     }
 
     pub(crate) fn query_deadline(&self) -> Duration {

@@ -6,6 +6,8 @@ mod card;
 mod config;
 mod help;
 mod journal;
+mod locks;
+mod metrics;
 mod planner;
 mod policy;
 mod request;
@@ -18,8 +20,11 @@ mod tools;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use a2a_types::TaskStore;
 use anyhow::Context;
 use incident::gates::Policy;
+use service::ProcessIdentity;
+use store::{OpenOptions, Opened, Store};
 
 pub use card::SKILL;
 pub use config::Config;
@@ -27,6 +32,7 @@ pub use planner::{PlanError, Profile};
 pub use runbook::{Runbook, RunbookError, Runbooks};
 
 use agent::Resolver;
+use metrics::ResolutionMetrics;
 use tools::Tools;
 
 /// The name under which this agent acts and signs.
@@ -37,10 +43,31 @@ pub const NAME: &str = "resolution-agent";
 /// # Errors
 /// A runbook, the policy, the database or the listener cannot be used.
 pub async fn start(config: Config, process: service::Process) -> anyhow::Result<service::Running> {
+    let this = ProcessIdentity::current();
+    let options = OpenOptions::of_process(
+        process.new_id().to_string(),
+        (this.host, this.pid, this.start_time),
+        |host, pid, start_time| ProcessIdentity { host, pid, start_time }.is_dead(),
+        config.lease(),
+        process.time_source(),
+    );
+    let Opened { store, tasks } = store::open(&config.database, NAME, options).await?;
+    start_with(config, process, store, tasks).await
+}
+
+/// The same on a database that is open already.
+///
+/// # Errors
+/// A runbook, the policy, the database or the listener cannot be used.
+pub async fn start_with(
+    config: Config,
+    process: service::Process,
+    store: Arc<dyn Store>,
+    tasks: Arc<dyn TaskStore>,
+) -> anyhow::Result<service::Running> {
     let (mut policy, runbooks) = read_files(&config)?;
     policy.kill_switch = place_of_kill_switch(&policy)?;
     tracing::info!(kill_switch = %policy.kill_switch.display(), "this file would stop all changes");
-    let store = store::FileStore::open(&config.database).await?;
     let tools = Tools::new(&config, process.exchange().into())?;
     let card = card::card(&config.address()?);
     let host = rpc::Host::new(
@@ -49,15 +76,37 @@ pub async fn start(config: Config, process: service::Process) -> anyhow::Result<
         process.tracker().clone(),
         process.shutdown_token(),
     );
-    let tasks = store.task_store();
     let setting = "`listen` in the configuration file";
     let listen = config.listen.clone();
     let options = config.a2a.open().context("settings of `a2a`")?;
-    let targets = targets::routes(store.clone());
-    let resolver = Resolver { config, policy, runbooks, store, tools, process: process.clone() };
-    let server = rpc::a2a::Server::new(&card, Arc::new(resolver), tasks, &host, options);
+    let clock = process.clock().clone();
+    process.spawn(store::keep_alive(
+        store.clone(),
+        config.lease(),
+        move |pause| {
+            let clock = clock.clone();
+            async move { clock.sleep(pause).await }
+        },
+        |error| tracing::warn!(%error, "no sign of life given"),
+        process.shutdown_token(),
+    ));
+    let targets = targets::routes(store.clone(), tasks.clone());
+    let resolver = Arc::new(Resolver {
+        config,
+        policy,
+        runbooks,
+        store,
+        tasks: tasks.clone(),
+        tools,
+        metrics: ResolutionMetrics::new(process.metrics()),
+        process: process.clone(),
+    });
+    let server = rpc::a2a::Server::new(&card, resolver.clone(), tasks, &host, options);
     let routes = server.router().merge(server.guard(targets));
     let address = service::serve(&process, &listen, setting, routes).await?;
+    // Before anything is taken up: what a task that is over has locked is nobody's.
+    resolver.free_locks().await.context("free the locks of ended tasks")?;
+    process.spawn_until_shutdown(resolver.clone().watch_locks());
     let resumed = server.resume().await?;
     if resumed > 0 {
         tracing::info!(tasks = resumed, "resumed");

@@ -1,22 +1,29 @@
 //! One resolution from its request to its outcome. Every state it can be interrupted in is durable
-//! (the plan in its task, the attempts in the database), so that a restart goes on where it was.
+//! (the plan in its task, the attempts in the database), so that a restart goes on where it was, in
+//! this process or in another replica. A run that has lost its task stops without acting: it finds
+//! out at its next write of the task, at the lock, at its next intent, or at deployment-system.
 
 mod act;
+mod call;
 mod decide;
+pub(crate) mod step;
 mod undo;
 mod verify;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
-use a2a_types::Task;
-use a2a_types::mcp::deployment::Change;
-use incident::{CheckReport, Outcome, OutcomeResult, Plan, StepReport};
+use a2a_types::{Task, TaskStoreError};
+use incident::{AttemptId, CheckReport, Outcome, OutcomeResult, Plan, StepReport};
+use jiff::Timestamp;
 use rpc::a2a::{AgentError, Job};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::AttemptRow;
 use tokio_util::sync::CancellationToken;
 
+use self::step::End;
 use crate::agent::{Resolver, stored};
 use crate::journal::{self, Journal};
 use crate::request::Resolve;
@@ -28,6 +35,15 @@ pub(crate) struct Resolution {
     is_resumed: bool,
     cancelled: CancellationToken,
     journal: Journal,
+    /// What the gates knew, once they were asked.
+    surveyed: Option<Surveyed>,
+}
+
+/// When the gates looked, and the attempts on the target that they knew of.
+#[derive(Debug)]
+pub(crate) struct Surveyed {
+    pub(crate) at: Timestamp,
+    pub(crate) attempts: BTreeSet<AttemptId>,
 }
 
 /// An attempt as it is stored: which step of which plan, and exactly what was asked for.
@@ -49,28 +65,6 @@ pub(crate) enum ActKind {
     #[default]
     Act,
     Undo,
-}
-
-/// How an attempt ended, as it is stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "end", rename_all = "snake_case")]
-pub(crate) enum End {
-    Done {
-        change: Box<Change>,
-    },
-    /// The executor failed; what was changed is recorded.
-    Failed {
-        change: Box<Change>,
-        error: String,
-    },
-    /// Nothing was done.
-    Untouched {
-        error: String,
-    },
-    /// Nobody can say whether it was done.
-    Unknown {
-        error: String,
-    },
 }
 
 /// A step that was attempted, with what it left.
@@ -95,7 +89,7 @@ impl Resolution {
         let clock = resolver.process.clock().clone();
         let journal = Journal::of(&job.task, job.updates.clone(), clock);
         let Job { task, is_resumed, cancelled, .. } = job;
-        Self { resolver, request, task, is_resumed, cancelled, journal }
+        Self { resolver, request, task, is_resumed, cancelled, journal, surveyed: None }
     }
 
     pub(crate) async fn run(mut self) -> Result<(), AgentError> {
@@ -103,7 +97,7 @@ impl Resolution {
             self.release(journal::plan_of(&self.task).as_ref()).await?;
             return self.complete(outcome).await;
         }
-        let rows = self.resolver.store.attempts_of_task(&self.task.id).await.map_err(stored)?;
+        let rows = self.attempts().await?;
         match journal::plan_of(&self.task) {
             Some(plan) if !rows.is_empty() => self.carry_out(plan, rows).await,
             Some(plan) => self.gate(plan).await,
@@ -111,13 +105,21 @@ impl Resolution {
         }
     }
 
-    /// Acts, verifies, and undoes what is not proven; goes on where `rows` end.
-    async fn carry_out(&mut self, plan: Plan, rows: Vec<AttemptRow>) -> Result<(), AgentError> {
+    async fn attempts(&self) -> Result<Vec<AttemptRow>, AgentError> {
+        self.resolver.store.attempts_of_task(self.task.id.clone()).await.map_err(stored)
+    }
+
+    /// Acts, verifies, and undoes what is not proven; goes on where the attempts so far end.
+    async fn carry_out(&mut self, plan: Plan, known: Vec<AttemptRow>) -> Result<(), AgentError> {
         let token = match self.lock(&plan).await? {
             Ok(token) => token,
-            Err(why) if rows.is_empty() => return self.refuse(&plan, "lock", why).await,
-            Err(why) => return self.give_up(&plan, &rows, why).await,
+            Err(why) if known.is_empty() => return self.refuse(&plan, "lock", why).await,
+            Err(why) => return self.give_up(&plan, &known, why).await,
         };
+        failpoints::hit(failpoints::AFTER_CLAIM);
+        // Read under the lock: another run of this task can begin no attempt from here on, as the
+        // lock is not its own any more, and what it had begun is seen here. So no step is begun twice.
+        let rows = self.attempts().await?;
         if rows.is_empty()
             && let Some(why) = self.acted_since(&plan).await?
         {
@@ -157,15 +159,17 @@ impl Resolution {
     }
 
     /// The gates looked at a target that was not locked yet: whatever has been done to it since they
-    /// asked, they do not know of.
+    /// asked, they do not know of. Found by the attempts, as the clock may have been set since.
     async fn acted_since(&self, plan: &Plan) -> Result<Option<String>, AgentError> {
-        let Some(looked_at) = plan.baseline.iter().map(|baseline| baseline.at).min() else {
-            return Ok(None);
-        };
-        let rows = self.resolver.store.attempts_since(looked_at).await.map_err(stored)?;
-        let other = rows.into_iter().find(|row| row.attempt.target == plan.target);
-        Ok(other.map(|row| {
-            let task = row.attempt.task_id;
+        let Some(surveyed) = &self.surveyed else { return Ok(None) };
+        let earlier = surveyed.at.min(self.resolver.process.now());
+        let since = earlier - self.resolver.policy.memory();
+        let rows = self.resolver.store.attempts_since(since).await.map_err(stored)?;
+        let other = rows.into_iter().map(|row| row.attempt).find(|attempt| {
+            attempt.target == plan.target && !surveyed.attempts.contains(&attempt.id)
+        });
+        Ok(other.map(|attempt| {
+            let task = attempt.task_id;
             format!("task {task} worked on {} while this was planned", plan.target)
         }))
     }
@@ -232,6 +236,9 @@ impl Resolution {
         for row in rows {
             let body = body(row);
             let Some(step) = plan.steps.get(body.step) else { continue };
+            if row.outcome.is_none() {
+                self.leave_unknown(row, &why).await?;
+            }
             let report = act::reported(&step.name, &body.action, row);
             match body.kind {
                 ActKind::Act => account.steps.push(report),
@@ -242,6 +249,11 @@ impl Resolution {
             }
         }
         self.conclude(Some(plan), result, why, account).await
+    }
+
+    /// Records that nobody knows what became of an attempt: each has an outcome in the end.
+    async fn leave_unknown(&self, row: &AttemptRow, why: &str) -> Result<(), AgentError> {
+        self.resolver.leave_unknown(row.attempt.id, why).await.map_err(stored)
     }
 
     async fn conclude(
@@ -262,6 +274,7 @@ impl Resolution {
             undo_checks: account.undo_checks,
             finished_at: self.resolver.process.now(),
         };
+        failpoints::hit(failpoints::BEFORE_COMMIT);
         self.journal.put_outcome(&outcome).await?;
         self.release(plan).await?;
         self.complete(outcome).await
@@ -275,15 +288,34 @@ impl Resolution {
         Ok(self.journal.updates().complete(outcome.summary).await?)
     }
 
-    /// Gives the target's lock back once the outcome is stored. A quarantine outlasts it.
+    /// Gives the target's lock back once the outcome is stored. A quarantine outlasts it. A run that
+    /// froze before this and wakes much later takes nothing from anybody: with its outcome stored
+    /// this task locks no more, and the lock of another task stays with that one.
     async fn release(&self, plan: Option<&Plan>) -> Result<(), AgentError> {
         let Some(plan) = plan else { return Ok(()) };
-        self.resolver.store.unlock_target(&plan.target, &self.task.id).await.map_err(stored)
+        let (target, task) = (plan.target.clone(), self.task.id.clone());
+        self.resolver.store.unlock_target(target, task).await.map_err(stored)
     }
 
     async fn quarantine(&self, plan: &Plan, why: &str) -> Result<(), AgentError> {
-        tracing::warn!(target.name = plan.target, "quarantined: {why}");
-        self.resolver.store.quarantine_target(&plan.target, why).await.map_err(stored)
+        self.resolver.quarantine(plan.target.clone(), why.to_owned()).await.map_err(stored)
+    }
+
+    /// Whether the task is this replica's still; if not, this run ends here.
+    async fn check_owned(&self) -> Result<(), AgentError> {
+        let id = self.task.id.clone();
+        let record = self.resolver.tasks.load(id.clone()).await?;
+        match record.is_some_and(|record| !record.task.status.state.is_terminal()) {
+            true => Ok(()),
+            false => Err(TaskStoreError(format!("{id} is over")).into()),
+        }
+    }
+
+    /// This run has been overtaken. If the task is this replica's still, it is worked on again from
+    /// what the store says, after a check of just that.
+    fn overtaken(&self, why: impl fmt::Display) -> AgentError {
+        tracing::warn!(task.id = self.task.id, %why, "another run was faster");
+        TaskStoreError(why.to_string()).into()
     }
 
     /// The process is going down: what is unfinished stays so, and the next process resumes it.

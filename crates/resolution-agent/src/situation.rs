@@ -9,11 +9,12 @@ use incident::gates::{PastAct, Situation, Symptom};
 use incident::{AlertStatus, Baseline, Check, Plan};
 use jiff::Timestamp;
 use rpc::a2a::AgentError;
+use store::AttemptRow;
 
 use crate::agent::{Resolver, stored};
 use crate::planner::{Requirement, requirements};
 use crate::request::Resolve;
-use crate::resolution::{ActBody, ActKind};
+use crate::resolution::{ActBody, ActKind, Surveyed};
 
 /// How far back an ill check is looked at: long enough to see it fluctuate, short enough to see
 /// little of the time before the fault.
@@ -25,20 +26,23 @@ impl Resolver {
         &self,
         plan: &mut Plan,
         request: &Resolve,
-    ) -> Result<Situation, AgentError> {
+    ) -> Result<(Situation, Surveyed), AgentError> {
         let now = self.process.now();
-        let (baseline, preconditions, neighbours, history, quarantine) = tokio::join!(
+        let (baseline, preconditions, neighbours, rows, quarantined) = tokio::join!(
             self.baseline(plan, now),
             self.preconditions(plan, now),
             self.neighbours(&plan.target),
-            self.history(now),
-            self.store.quarantine_of(&plan.target),
+            self.store.attempts_since(now - self.policy.memory()),
+            self.store.quarantined_targets(),
         );
+        let (rows, quarantined) = (rows.map_err(stored)?, quarantined.map_err(stored)?);
+        let of_target = rows.iter().filter(|row| row.attempt.target == plan.target);
+        let attempts = of_target.map(|row| row.attempt.id).collect();
         let symptom = symptom(plan, &baseline);
         plan.baseline = baseline.into_iter().map(|(baseline, _)| baseline).collect();
         let evidence = request.diagnosis.evidence.iter();
         let firing = |alert: &&incident::Alert| alert.status == AlertStatus::Firing;
-        Ok(Situation {
+        let situation = Situation {
             now,
             confidence: request.diagnosis.confidence,
             signals: evidence.map(|one| (one.tool.clone(), one.query.clone())).collect(),
@@ -46,10 +50,13 @@ impl Resolver {
             symptom,
             preconditions,
             kill_switch: self.is_killed(),
-            quarantine: quarantine.map_err(stored)?,
-            history: history?,
+            quarantine: quarantined
+                .into_iter()
+                .find_map(|(target, reason)| (target == plan.target).then_some(reason)),
+            history: history(rows),
             neighbours,
-        })
+        };
+        Ok((situation, Surveyed { at: now, attempts }))
     }
 
     /// Whether the kill switch is on. A place that cannot be looked at counts as on.
@@ -123,23 +130,21 @@ impl Resolver {
         });
         join_all(asked).await.into_iter().collect()
     }
+}
 
-    async fn history(&self, now: Timestamp) -> Result<Vec<PastAct>, AgentError> {
-        let since = now - self.policy.memory();
-        let rows = self.store.attempts_since(since).await.map_err(stored)?;
-        let acts = rows.into_iter().filter_map(|row| {
-            // An attempt that cannot be read still happened: it counts under its target.
-            let body = serde_json::from_value::<ActBody>(row.attempt.body).unwrap_or_default();
-            (body.kind == ActKind::Act).then_some(PastAct {
-                plan: body.plan,
-                runbook: body.runbook,
-                target: row.attempt.target,
-                action: body.action,
-                at: row.attempt.started_at,
-            })
-        });
-        Ok(acts.collect())
-    }
+fn history(rows: Vec<AttemptRow>) -> Vec<PastAct> {
+    let acts = rows.into_iter().filter_map(|row| {
+        // An attempt that cannot be read still happened: it counts under its target.
+        let body = serde_json::from_value::<ActBody>(row.attempt.body).unwrap_or_default();
+        (body.kind == ActKind::Act).then_some(PastAct {
+            plan: body.plan,
+            runbook: body.runbook,
+            target: row.attempt.target,
+            action: body.action,
+            at: row.attempt.started_at,
+        })
+    });
+    acts.collect()
 }
 
 /// The first check of a plan is its symptom.

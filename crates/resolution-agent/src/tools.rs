@@ -59,7 +59,7 @@ impl Tools {
             Ok(answer) => answer,
             Err(error) => {
                 let value = Err(format!("the query failed: {error}"));
-                return Reading { evaluated_at: now, newest: None, value };
+                return reading(now, None, value);
             }
         };
         // What the tool says of another time says nothing of now, and its clock ends no wait of ours.
@@ -71,7 +71,7 @@ impl Tools {
             let values = answer.samples.iter().map(|sample| sample.value);
             comparison.worst(values).ok_or_else(|| "not one number".to_owned())
         };
-        Reading { evaluated_at: now, newest: answer.newest, value }
+        reading(now, answer.newest, value)
     }
 
     /// The worst value of `query` within `span` before `now`, looked at every `step`; `None` where
@@ -105,6 +105,15 @@ impl Tools {
     pub(crate) async fn status(&self, of: &StatusInput) -> Result<StatusOutput, McpError> {
         self.deployment.call(STATUS, of, self.query_deadline).await
     }
+}
+
+/// A reading by itself; how far a verification has come is for that to say.
+fn reading(
+    evaluated_at: Timestamp,
+    newest: Option<Timestamp>,
+    value: Result<f64, String>,
+) -> Reading {
+    Reading { evaluated_at, elapsed: Duration::ZERO, newest, value }
 }
 
 fn endpoint(url: &Url) -> Url {

@@ -22,14 +22,15 @@ fn check(query: &str, role: CheckRole) -> Check {
 
 fn verifier(query: &str) -> Verifier {
     let check = check(query, CheckRole::Symptom);
-    Verifier::new(check, Some(4.0), at(0.0), at(0.0), Duration::from_secs(3)).unwrap()
+    Verifier::new(check, Some(4.0), at(0.0), Duration::from_secs(3)).unwrap()
 }
 
 /// Evaluated at, newest sample, value.
 type Row = (f64, Option<f64>, f64);
 
 fn reading((evaluated, newest, value): Row) -> Reading {
-    Reading { evaluated_at: at(evaluated), newest: newest.map(at), value: Ok(value) }
+    let elapsed = Duration::from_secs_f64(evaluated.max(0.0));
+    Reading { evaluated_at: at(evaluated), elapsed, newest: newest.map(at), value: Ok(value) }
 }
 
 fn after(mut verifier: Verifier, rows: &[Row]) -> Verifier {
@@ -126,11 +127,38 @@ fn what_flaps_is_not_proven_when_the_time_is_over() {
 }
 
 #[test]
-fn no_data_until_the_end_is_not_proof() {
+fn a_clock_that_is_set_cuts_no_hold_time_short_and_prolongs_no_wait() {
+    // Elapsed, and what the clock on the wall says: it was set 2 s, then an hour forward.
+    let jumped = |elapsed: f64, wall: f64| Reading {
+        elapsed: Duration::from_secs_f64(elapsed),
+        ..reading((wall, Some(wall), 0.0))
+    };
+    for ahead in [2.0, 3600.0] {
+        let mut verifier = verifier("gauge");
+        verifier.take(&jumped(1.0, 1.0));
+        verifier.take(&jumped(1.1, 1.1 + ahead));
+        assert!(is_pending(&verifier), "{ahead}");
+        for tenths in 12..=31 {
+            let elapsed = f64::from(tenths) / 10.0;
+            verifier.take(&jumped(elapsed, elapsed + ahead));
+        }
+        assert_eq!(verifier.verdict(), &Verdict::Held, "{ahead}");
+    }
+    // Set an hour back, samples are older than the act: no proof, and no wait of an hour.
     let mut verifier = verifier("gauge");
     for second in 1..=10 {
+        verifier.take(&jumped(f64::from(second), f64::from(second) - 3600.0));
+    }
+    assert!(matches!(verifier.verdict(), Verdict::Failed(_)), "{:?}", verifier.verdict());
+}
+
+#[test]
+fn no_data_until_the_end_is_not_proof() {
+    let mut verifier = verifier("gauge");
+    for second in 1..=10_u32 {
         let no_data = Reading {
             evaluated_at: at(f64::from(second)),
+            elapsed: Duration::from_secs(second.into()),
             newest: None,
             value: Err("no data".into()),
         };
@@ -152,8 +180,7 @@ fn a_value_that_became_worse_than_before_ends_the_wait() {
 fn a_neighbour_may_stay_as_ill_as_it_was_but_not_fall_ill() {
     let held = |role, baseline, value| {
         let check = check("gauge", role);
-        let verifier =
-            Verifier::new(check, baseline, at(0.0), at(0.0), Duration::from_secs(3)).unwrap();
+        let verifier = Verifier::new(check, baseline, at(0.0), Duration::from_secs(3)).unwrap();
         let rows: Vec<Row> = (1..=4).map(|i| (f64::from(i), Some(f64::from(i)), value)).collect();
         after(verifier, &rows).report().passed
     };
@@ -169,7 +196,7 @@ fn an_undo_needs_what_was_there_before_and_no_more() {
     let undo = |value| {
         let check = check("gauge", CheckRole::Symptom);
         let verifier =
-            Verifier::of_undo(check, Some(4.0), at(0.0), at(0.0), Duration::from_secs(3)).unwrap();
+            Verifier::of_undo(check, Some(4.0), at(0.0), Duration::from_secs(3)).unwrap();
         let rows: Vec<Row> = (1..=3).map(|i| (f64::from(i), Some(f64::from(i)), value)).collect();
         after(verifier, &rows).report().passed
     };

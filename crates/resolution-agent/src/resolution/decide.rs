@@ -53,7 +53,8 @@ impl Resolution {
         let resolver = self.resolver.clone();
         // The mode is the policy's at this moment, not that of the time of planning.
         plan.mode = resolver.policy.mode_of(&plan.runbook);
-        let situation = resolver.survey(&mut plan, &self.request).await?;
+        let (situation, surveyed) = resolver.survey(&mut plan, &self.request).await?;
+        self.surveyed = Some(surveyed);
         plan.gates = gates::evaluate(&resolver.policy, &plan, &situation);
         self.journal.put_plan(&plan).await?;
         let summary = format!("planned {} on {}", plan.runbook, plan.target);
@@ -118,7 +119,8 @@ impl Resolution {
     async fn is_recorded(&self, answer: &Answer) -> Result<bool, AgentError> {
         let store = &self.resolver.store;
         let now = self.resolver.process.now();
-        match store.put_approval(&answer.plan_hash, answer.approved, &answer.by, now).await {
+        let (plan_hash, by) = (answer.plan_hash.clone(), answer.by.clone());
+        match store.put_approval(plan_hash, answer.approved, by, now).await {
             Ok(()) => Ok(true),
             // The same message, taken up again after a restart in which nothing was attempted yet.
             Err(StoreError::Exists { .. }) => Ok(self.is_resumed),
@@ -185,9 +187,13 @@ impl Resolution {
         self.refused(&plan).await
     }
 
-    /// The target's only writer from now on, or why not.
+    /// The target's only writer from now on, or why not. The lock's token is a new one at every
+    /// run, so that a former run of this task, which may be frozen somewhere, is shut out too. Whether
+    /// the task is ours is asked before: a run that woke must not shut out the one that overtook it.
     pub(super) async fn lock(&self, plan: &Plan) -> Result<Result<i64, String>, AgentError> {
-        let lock = self.resolver.store.lock_target(&plan.target, &self.task.id).await;
+        self.check_owned().await?;
+        let (target, task) = (plan.target.clone(), self.task.id.clone());
+        let lock = self.resolver.store.lock_target(target, task).await;
         Ok(match lock.map_err(stored)? {
             TargetLock::Held { token } => Ok(token),
             TargetLock::Busy { holder } => {

@@ -8,7 +8,9 @@ use rpc::a2a::AgentError;
 use serde_json::{Value, json};
 use store::AttemptRow;
 
-use super::{Account, ActKind, End, Resolution, Taken, body};
+use super::act::ATTEMPTS;
+use super::step::End;
+use super::{Account, ActKind, Resolution, Taken, body};
 
 /// Why the act is undone.
 #[derive(Clone, Debug)]
@@ -78,7 +80,11 @@ impl Resolution {
         account: &mut Account,
         undoing: &mut Undoing,
     ) -> Result<(), AgentError> {
-        let (End::Done { change } | End::Failed { change, .. }) = &taken.end else { return Ok(()) };
+        let (End::Done { change } | End::Failed { change, .. } | End::Interrupted { change, .. }) =
+            &taken.end
+        else {
+            return Ok(());
+        };
         if !is_left(taken) {
             return Ok(());
         }
@@ -93,38 +99,46 @@ impl Resolution {
             undoing.failure = Some(format!("{:?} cannot be undone: {why}", step.name));
             return Ok(());
         };
-        let begun = rows.iter().find(|row| {
-            let body = body(row);
-            body.kind == ActKind::Undo && body.step == taken.step
-        });
-        if begun.is_none() {
-            if self.is_shutting_down() {
-                return Err(super::shutting_down());
-            }
-            if self.resolver.is_killed() {
-                undoing.failure = Some("the kill switch stops the undo too".into());
-                return Ok(());
-            }
-        }
         let name = format!("undo: {}", step.name);
-        let wanted = self.rollback_body(plan, taken.step, change_id, token);
-        // A change is undone at most once: its record keeps a second rollback from acting.
-        let undone = self.attempt(plan, &name, EffectClass::Fenced, wanted, begun).await?;
-        undoing.end = undoing.end.max(Some(undone.report.finished_at));
+        let is_of_change = |row: &&AttemptRow| {
+            let body = body(row);
+            body.kind == ActKind::Undo
+                && body.parameters.get("change_id") == Some(&change_id.into())
+        };
+        let mut begun = rows.iter().filter(is_of_change);
         undoing.count += 1;
-        match &undone.end {
-            End::Done { change: inverse } => {
-                let check = restored(change, inverse, &plan.target);
-                if !check.passed {
-                    undoing.failure = Some(check.reason.clone());
+        for _ in 0..ATTEMPTS {
+            let former = begun.next();
+            if former.is_none() {
+                if self.is_shutting_down() {
+                    return Err(super::shutting_down());
                 }
-                account.undo_checks.push(check);
+                if self.resolver.is_killed() {
+                    undoing.failure = Some("the kill switch stops the undo too".into());
+                    return Ok(());
+                }
             }
-            End::Failed { error, .. } | End::Untouched { error } | End::Unknown { error } => {
-                undoing.failure = Some(format!("{name} failed: {error}"));
+            let wanted = self.rollback_body(plan, taken.step, change_id, token);
+            // A change is undone at most once: its record keeps a second rollback from acting.
+            let undone = self.attempt(plan, &name, EffectClass::Fenced, wanted, former).await?;
+            undoing.end = undoing.end.max(Some(undone.report.finished_at));
+            undoing.failure = match &undone.end {
+                End::Done { change: inverse } | End::Interrupted { change: inverse, .. } => {
+                    let check = restored(change, inverse, &plan.target);
+                    let failure = (!check.passed).then(|| check.reason.clone());
+                    account.undo_checks.push(check);
+                    failure
+                }
+                End::Failed { error, .. } | End::Untouched { error } | End::Unknown { error } => {
+                    Some(format!("{name} failed: {error}"))
+                }
+            };
+            let is_cut_off = matches!(undone.end, End::Interrupted { .. });
+            account.undo.push(undone.report);
+            if !is_cut_off || undoing.failure.is_none() {
+                break;
             }
         }
-        account.undo.push(undone.report);
         Ok(())
     }
 
@@ -173,7 +187,9 @@ impl Resolution {
 fn is_left(taken: &Taken) -> bool {
     match &taken.end {
         End::Done { .. } => true,
-        End::Failed { change, .. } => change.after.is_null() || change.after != change.before,
+        End::Failed { change, .. } | End::Interrupted { change, .. } => {
+            change.after.is_null() || change.after != change.before
+        }
         End::Untouched { .. } | End::Unknown { .. } => false,
     }
 }

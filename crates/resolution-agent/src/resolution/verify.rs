@@ -2,7 +2,7 @@
 //! them has failed. Exit status 0 proves nothing.
 
 use futures::future::join_all;
-use incident::verification::{Verdict, Verifier};
+use incident::verification::{Reading, Verdict, Verifier};
 use incident::{Check, CheckReport, EntryKind, Plan};
 use jiff::Timestamp;
 use rpc::a2a::AgentError;
@@ -25,7 +25,11 @@ impl Resolution {
         taken: &[Taken],
     ) -> Result<Proof, AgentError> {
         let started = self.resolver.process.now();
-        let act_end = taken.iter().map(|taken| taken.report.finished_at).max().unwrap_or(started);
+        let act_end = taken.iter().map(Taken::ended_at).max().unwrap_or(started);
+        // The clock may have been set back since the look before the act: what is older than that
+        // look is older than the act, whatever the clock says.
+        let looked_at = plan.baseline.iter().map(|baseline| baseline.at).max();
+        let act_end = act_end.max(looked_at.unwrap_or(act_end));
         let detail = json!({"act_end": act_end, "checks": plan.checks, "baseline": plan.baseline});
         let summary =
             format!("verifying {} checks on samples newer than the act", plan.checks.len());
@@ -35,7 +39,7 @@ impl Resolution {
         let verifiers = plan
             .checks
             .iter()
-            .map(|check| Verifier::new(check.clone(), before(plan, check), since, started, gap));
+            .map(|check| Verifier::new(check.clone(), before(plan, check), since, gap));
         let proof = self.watch(&plan.checks, verifiers.collect::<Result<_, _>>()).await?;
         let now = self.resolver.process.now();
         let detail = json!({
@@ -56,7 +60,6 @@ impl Resolution {
         plan: &Plan,
         undo_end: Timestamp,
     ) -> Result<Proof, AgentError> {
-        let started = self.resolver.process.now();
         let gap = self.resolver.config.longest_gap();
         let is_comparable = |check: &&Check| {
             check.role == incident::CheckRole::Neighbour || before(plan, check).is_some()
@@ -64,9 +67,9 @@ impl Resolution {
         let checks: Vec<Check> =
             plan.checks.iter().skip(1).filter(is_comparable).cloned().collect();
         let since = undo_end + self.resolver.config.clock_skew();
-        let verifiers = checks.iter().map(|check| {
-            Verifier::of_undo(check.clone(), before(plan, check), since, started, gap)
-        });
+        let verifiers = checks
+            .iter()
+            .map(|check| Verifier::of_undo(check.clone(), before(plan, check), since, gap));
         self.watch(&checks, verifiers.collect::<Result<_, _>>()).await
     }
 
@@ -79,13 +82,15 @@ impl Resolution {
         let mut verifiers = verifiers.map_err(AgentError::failed)?;
         let pause = std::time::Duration::from_millis(self.resolver.config.poll_millis);
         let shutdown = process.shutdown_token();
+        let began = process.clock().instant();
         loop {
             let now = process.now();
+            let elapsed = process.clock().instant() - began;
             let reads = checks
                 .iter()
                 .map(|check| self.resolver.tools.read(&check.query, check.comparison, now));
             for (verifier, reading) in verifiers.iter_mut().zip(join_all(reads).await) {
-                verifier.take(&reading);
+                verifier.take(&Reading { elapsed, ..reading });
             }
             let failed = verifiers.iter().find_map(|verifier| match verifier.verdict() {
                 Verdict::Failed(_) => Some(verifier.report()),
@@ -102,6 +107,14 @@ impl Resolution {
                 return Err(super::shutting_down());
             }
         }
+    }
+}
+
+impl Taken {
+    /// When the act ended, by the later of two clocks: ours, and that of whoever carried it out.
+    fn ended_at(&self) -> Timestamp {
+        let theirs = self.end.change().and_then(|change| change.finished_at);
+        self.report.finished_at.max(theirs.unwrap_or(self.report.finished_at))
     }
 }
 

@@ -14,15 +14,16 @@ use a2a_types::mcp::metrics::{
     self, Point, QueryInput, QueryOutput, QueryRangeInput, QueryRangeOutput, Sample, Series,
 };
 use a2a_types::mcp::{TimeRange, ToolDefinition};
-use a2a_types::{Message, Part, Role, Task};
+use a2a_types::{Message, Part, Role, Task, TaskStore};
 use incident::{Outcome, Payload, Plan, TimelineEntry};
 use jiff::Timestamp;
 use resolution_agent::Config;
-use rpc::a2a::{Client, ClientOptions, Send};
+use rpc::a2a::{Client, ClientOptions, MemoryTaskStore, Send};
 use rpc::mcp::server::{Access, Tool, ToolError, ToolServer, router};
 use serde_json::{Value, json};
 use service::{Clock, Ids, ManualClock, Process};
 use sha2::{Digest, Sha256};
+use store::{MemoryDatabase, OpenOptions, Replica, Store};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -58,7 +59,21 @@ pub(crate) struct State {
     pub(crate) acts: Vec<String>,
     /// Calls that are or were held.
     pub(crate) held: u32,
+    /// The next call is cut off: its change has no end, and its executor has ended for certain.
+    pub(crate) cut_off: Option<CutOff>,
+    /// The greatest fencing token seen, and how many calls had a smaller one.
+    pub(crate) fence: i64,
+    pub(crate) fenced_out: u32,
     changes: Vec<(String, Change)>,
+}
+
+/// What an interrupted change has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CutOff {
+    Nothing,
+    Everything,
+    /// Everything, and nobody saw it.
+    Unseen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +88,9 @@ pub(crate) struct World {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) answer: Arc<Notify>,
     pub(crate) directory: Arc<TempDir>,
+    /// Outlives the agents that use it.
+    pub(crate) database: MemoryDatabase,
+    pub(crate) tasks: Arc<dyn TaskStore>,
     process: Process,
 }
 
@@ -94,6 +112,9 @@ impl World {
             turned_away: 0,
             hold: None,
             held: 0,
+            cut_off: None,
+            fence: 0,
+            fenced_out: 0,
             acts: Vec::new(),
             changes: Vec::new(),
         };
@@ -103,6 +124,8 @@ impl World {
             state: Arc::new(Mutex::new(state)),
             answer: Arc::default(),
             directory: Arc::new(tempfile::tempdir().unwrap()),
+            database: MemoryDatabase::new(),
+            tasks: Arc::new(MemoryTaskStore::default()),
             process,
         }
     }
@@ -142,15 +165,28 @@ impl World {
         std::fs::write(&policy, text).unwrap();
         Config {
             listen: service::own_loopback_address(),
-            database: self.directory.path().join("agent.db"),
+            database: self.directory.path().join("agent.db").display().to_string(),
             runbooks: deployed.join("runbooks"),
             policy,
             system_monitor_url: self.serve(metrics::SERVER, self.monitor_tools()).await,
             deployment_system_url: self.serve(deployment::SERVER, self.deployment_tools()).await,
             scrape_interval_seconds: 1.0,
             step_seconds: 60,
+            query_seconds: 60,
             ..Config::default()
         }
+    }
+
+    /// The database, as a replica of the agent sees it.
+    pub(crate) fn store(&self, replica: &str) -> Arc<dyn Store> {
+        let clock = self.clock.clone();
+        let options = OpenOptions {
+            replica: Replica { id: replica.to_owned(), host: String::new(), pid: 0, start_time: 0 },
+            lease: Duration::from_secs(86_400),
+            is_dead: Arc::new(|_| false),
+            time: Arc::new(move || clock.now()),
+        };
+        self.database.open(resolution_agent::NAME, options)
     }
 
     async fn serve(&self, name: &'static str, tools: Vec<Tool>) -> url::Url {
@@ -228,7 +264,7 @@ impl World {
             let world = world.clone();
             async move {
                 world.wait(deployment::STATUS, When::BeforeEffect).await;
-                Ok(world.status(input))
+                world.status(input)
             }
         }));
         tools
@@ -260,11 +296,12 @@ impl World {
         }
     }
 
-    fn status(&self, input: StatusInput) -> StatusOutput {
-        let state = self.state.lock().unwrap();
+    fn status(&self, input: StatusInput) -> Result<StatusOutput, ToolError> {
+        let mut state = self.state.lock().unwrap();
+        state.check_fence(input.fencing_token)?;
         let key = input.idempotency_key.unwrap_or_default();
         let changes = state.changes.iter().filter(|(known, _)| *known == key);
-        StatusOutput {
+        Ok(StatusOutput {
             time: self.clock.now(),
             target: input.target.map(|target| TargetStatus {
                 service: target.clone(),
@@ -275,7 +312,7 @@ impl World {
                 closed: None,
             }),
             changes: changes.map(|(_, change)| change.clone()).collect(),
-        }
+        })
     }
 
     /// Carries a change out as the real tool does: grant checked, one effect per key, recorded.
@@ -283,6 +320,7 @@ impl World {
         let now = self.clock.now();
         check_grant(action, &request, now)?;
         let mut state = self.state.lock().unwrap();
+        state.check_fence(request.fencing_token)?;
         if let Some((_, known)) =
             state.changes.iter().find(|(key, _)| *key == request.idempotency_key)
         {
@@ -298,8 +336,9 @@ impl World {
         state.acts.push(action.to_owned());
         let before = state.pool;
         let is_undo = action == deployment::ROLLBACK;
+        let cut_off = state.cut_off.take();
         let failed = if is_undo { state.undo_fails } else { state.step_fails };
-        if !failed {
+        if !failed && cut_off != Some(CutOff::Nothing) {
             state.pool = match is_undo {
                 true => 2,
                 false => request
@@ -319,10 +358,17 @@ impl World {
             change_id: Some(format!("chg_{}", state.changes.len())),
             target: request.target.clone(),
             action: action.into(),
-            state: if failed { ChangeState::Failed } else { ChangeState::Done },
+            state: match (failed, cut_off) {
+                (_, Some(_)) => ChangeState::Unknown,
+                (true, None) => ChangeState::Failed,
+                (false, None) => ChangeState::Done,
+            },
             diff: diff.into_iter().collect(),
             before: pool(before),
-            after: pool(state.pool),
+            after: match cut_off {
+                Some(CutOff::Unseen) => Value::Null,
+                _ => pool(state.pool),
+            },
             inverse: (!is_undo).then(|| Inverse {
                 action: deployment::UPDATE_CONFIG.into(),
                 target: request.target.clone(),
@@ -340,6 +386,19 @@ impl World {
 }
 
 impl State {
+    fn check_fence(&mut self, token: Option<i64>) -> Result<(), ToolError> {
+        match token {
+            Some(token) if token < self.fence => {
+                self.fenced_out += 1;
+                let why = format!("{token} is smaller than {}", self.fence);
+                return Err(ToolError::refused("fencing_token", why));
+            }
+            Some(token) => self.fence = token,
+            None => {}
+        }
+        Ok(())
+    }
+
     fn is_raised(&self) -> bool {
         self.pool >= 6
     }
@@ -391,11 +450,17 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) async fn start(world: &World, config: Config) -> Self {
+        Self::start_as(world, config, "first").await
+    }
+
+    /// One of several replicas, which share database and tasks.
+    pub(crate) async fn start_as(world: &World, config: Config, replica: &str) -> Self {
         let process =
             Process::with("resolution-agent", Clock::Manual(world.clock.clone()), Ids::default());
         let address = format!("http://{}", config.listen);
         let base = address.parse().unwrap();
-        resolution_agent::start(config, process.clone()).await.unwrap();
+        let (store, tasks) = (world.store(replica), world.tasks.clone());
+        resolution_agent::start_with(config, process.clone(), store, tasks).await.unwrap();
         let client = Client::new(base, ClientOptions::default()).unwrap();
         Self { client, process, clock: world.clock.clone(), address }
     }
