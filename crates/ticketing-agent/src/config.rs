@@ -1,6 +1,7 @@
 //! Settings of the ticketing agent.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rpc::a2a::ServerConfig;
 use serde::Deserialize;
@@ -20,8 +21,13 @@ pub struct Config {
     /// How this agent is offered to others: who may call, where push notifications may go, the key
     /// that signs its card.
     pub a2a: ServerConfig,
-    /// Database of this agent: its tasks, and which ticket belongs to which incident.
-    pub database: PathBuf,
+    /// Database of this agent (its tasks, and which ticket belongs to which incident): the path of a
+    /// SQLite file, or a `postgres://` URL, which several replicas may share; its password stands in
+    /// the file that `PGPASSFILE` names.
+    pub database: String,
+    /// Seconds for which this replica is believed to live after each sign of life. What it was doing
+    /// when they have passed is taken over by another one.
+    pub lease_seconds: u32,
     pub tracker: TrackerKind,
     pub file: FileSettings,
     pub jira: JiraSettings,
@@ -38,7 +44,7 @@ pub enum TrackerKind {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FileSettings {
-    /// Directory of the tickets, made if it is not there. Belongs to one process.
+    /// Directory of the tickets, made if it is not there. Replicas on one machine may share it.
     pub directory: PathBuf,
 }
 
@@ -49,6 +55,7 @@ impl Default for Config {
             public_url: None,
             a2a: ServerConfig::default(),
             database: "data/ticketing-agent.db".into(),
+            lease_seconds: 10,
             tracker: TrackerKind::File,
             file: FileSettings::default(),
             jira: JiraSettings::default(),
@@ -82,6 +89,9 @@ impl Configuration for Config {
         self.a2a
             .check()
             .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
+        if !(1..=3600).contains(&self.lease_seconds) {
+            return Err(ConfigError::setting("lease_seconds", "must be within 1 to 3600"));
+        }
         match self.tracker {
             TrackerKind::File => Ok(()),
             TrackerKind::Jira => self.jira.validate(),
@@ -90,6 +100,10 @@ impl Configuration for Config {
 }
 
 impl Config {
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
+    }
+
     /// The address callers use.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ pub enum TrackerError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process is writing, or froze while it was.
     #[error("ticket directory {} is in use by another process", directory.display())]
     DirectoryInUse { directory: PathBuf },
 }
@@ -52,7 +53,13 @@ pub enum TrackerError {
 impl TrackerError {
     /// Whether the same call can succeed later with nobody changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::CreateUnsettled { .. } | Self::File { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::CreateUnsettled { .. }
+                | Self::File { .. }
+                | Self::DirectoryInUse { .. }
+        )
     }
 
     /// Whether a write may have taken effect in spite of the error.

@@ -1,12 +1,14 @@
 //! The built-in tracker: one JSON file per ticket, which is the truth, and a Markdown rendering
-//! beside it for people. A write is complete or absent (rename after fsync); one process per
-//! directory; a damaged file is an error that names it, and the other tickets keep working.
+//! beside it for people. A write is complete or absent (rename after fsync); processes of one machine
+//! that share a directory take turns by a lock, which the kernel ends with its process; a damaged
+//! file is an error that names it, and the other tickets keep working.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use incident::{IncidentId, Severity, TicketStatus};
 use jiff::Timestamp;
@@ -21,6 +23,9 @@ mod markdown;
 
 /// The prefix of ticket keys: FB-1, FB-2 and so on.
 const PREFIX: &str = "FB-";
+/// Pause before the lock of another process is asked for again, and how often it is.
+const TURN_PAUSE: Duration = Duration::from_millis(50);
+const TURNS: u32 = 100;
 /// The longest description or comment, in characters before escaping.
 const TEXT_CHARS: usize = 60_000;
 
@@ -35,9 +40,12 @@ struct Directory {
     path: PathBuf,
     next: u64,
     key_of_incident: BTreeMap<IncidentId, String>,
-    /// Held locked for as long as this process uses the directory.
-    _lock: File,
+    /// Locked while this process reads or writes.
+    lock: File,
 }
+
+/// Ends a turn, also after a failure.
+struct Turn<'a>(&'a File);
 
 /// What a ticket file holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -108,6 +116,9 @@ impl FileTracker {
         let (key, comment, at) = (key.to_owned(), comment.clone(), self.clock.now());
         self.run(move |directory| {
             let mut record = directory.existing("comment", &key)?;
+            if record.comments.iter().any(|known| known.sequence >= comment.sequence) {
+                return Ok(());
+            }
             let body = text_of(&comment.body);
             record.comments.push(Comment { at, sequence: comment.sequence, body });
             directory.write(&record)
@@ -129,17 +140,29 @@ impl FileTracker {
         .await
     }
 
-    /// File work blocks, so it leaves the async threads; the lock makes writers take turns.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Directory) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    /// File work blocks, so it leaves the async threads; writers take turns, those of this process
+    /// by a mutex, and processes by the lock file. One that froze in its turn is not waited for long.
+    async fn run<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Directory) -> Result<T> + Send + 'static,
+    {
+        let mut work = work;
+        for _ in 0..TURNS {
+            let directory = Arc::clone(&self.directory);
+            let tried = tokio::task::spawn_blocking(move || {
+                directory.lock().expect("no panic while the directory is held").try_do(work)
+            });
+            match tried.await.expect("file work does not panic and is not aborted") {
+                Ok(done) => return done,
+                Err(back) => work = back,
+            }
+            self.clock.sleep(TURN_PAUSE).await;
+        }
         let directory = Arc::clone(&self.directory);
-        tokio::task::spawn_blocking(move || {
-            work(&mut directory.lock().expect("no panic while the directory is held"))
-        })
-        .await
-        .expect("file work does not panic and is not aborted")
+        let directory =
+            directory.lock().expect("no panic while the directory is held").path.clone();
+        Err(TrackerError::DirectoryInUse { directory })
     }
 }
 
@@ -149,16 +172,43 @@ impl Directory {
         let path = path.canonicalize().map_err(|source| at(path, source))?;
         let lock_path = path.join(".lock");
         let lock = File::create(&lock_path).map_err(|source| at(&lock_path, source))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(TrackerError::DirectoryInUse { directory: path });
-            }
-            Err(fs::TryLockError::Error(source)) => return Err(at(&lock_path, source)),
-        }
-        let mut directory = Self { path, next: 1, key_of_incident: BTreeMap::new(), _lock: lock };
+        let mut directory = Self { path, next: 1, key_of_incident: BTreeMap::new(), lock };
         directory.scan()?;
         Ok(directory)
+    }
+
+    /// Does the work in a turn of this process, or gives it back where another has its own.
+    fn try_do<T, W>(&mut self, work: W) -> std::result::Result<Result<T>, W>
+    where
+        W: FnOnce(&mut Directory) -> Result<T>,
+    {
+        let lock = match self.lock.try_clone() {
+            Ok(lock) => lock,
+            Err(source) => return Ok(Err(at(&self.path, source))),
+        };
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(work),
+            Err(fs::TryLockError::Error(source)) => return Ok(Err(at(&self.path, source))),
+        }
+        let _turn = Turn(&lock);
+        Ok(self.learn().and_then(|()| work(self)))
+    }
+
+    /// Takes note of the tickets that other processes have made since.
+    fn learn(&mut self) -> Result<()> {
+        loop {
+            let key = format!("{PREFIX}{}", self.next);
+            match self.read(&key) {
+                Ok(None) => return Ok(()),
+                Ok(Some(record)) => {
+                    self.key_of_incident.entry(record.incident).or_insert(key);
+                }
+                Err(TrackerError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.next += 1;
+        }
     }
 
     /// Learns which tickets exist. A damaged file keeps its number and is reported, not removed.
@@ -263,6 +313,13 @@ impl Directory {
             title: record.title.clone(),
             status: board_status(record.status).to_owned(),
         }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Fails never for a lock that is held; it ends with its process at the latest.
+        let _ = self.0.unlock();
     }
 }
 

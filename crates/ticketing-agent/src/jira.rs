@@ -10,12 +10,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use incident::{IncidentId, TicketStatus};
-use jiff::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use service::Clock;
+use tokio::time::Instant;
 
 use crate::document::clean_line;
 use crate::error::TrackerError;
@@ -43,8 +43,8 @@ pub struct JiraTracker {
     http: Http,
     settings: JiraSettings,
     clock: Clock,
-    /// Incidents whose create has no answer, and when it was sent.
-    unsettled: Mutex<HashMap<IncidentId, Timestamp>>,
+    /// Incidents whose create has no answer, and until when a search may miss what it made.
+    unsettled: Mutex<HashMap<IncidentId, Instant>>,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +106,7 @@ impl JiraTracker {
         }
         self.refuse_while_unsettled(ticket)?;
         // Before the call, because this future may be dropped in the middle of it.
-        self.remember_unsettled(ticket.incident, self.clock.now());
+        self.remember_unsettled(ticket.incident, self.clock.instant() + self.settles_within());
         let created = self.post_issue(ticket).await;
         if !matches!(&created, Err(error) if error.may_have_happened()) {
             self.lock().remove(&ticket.incident);
@@ -260,20 +260,30 @@ impl JiraTracker {
         json!({ "fields": fields })
     }
 
+    /// A clock that is set neither ends the wait nor prolongs it: what this process sent itself it
+    /// measures, and of what it is told it waits for the settle time at most.
     fn refuse_while_unsettled(&self, ticket: &NewTicket) -> Result<()> {
-        let remembered = self.lock().get(&ticket.incident).copied();
-        let Some(since) = remembered.or(ticket.unanswered_since) else { return Ok(()) };
-        let until = since + Duration::from_secs(self.settings.settle_seconds);
-        if self.clock.now() < until {
-            self.remember_unsettled(ticket.incident, since);
-            return Err(TrackerError::CreateUnsettled { incident: ticket.incident, until });
+        let (incident, now) = (ticket.incident, self.clock.instant());
+        let told = ticket.unanswered_since.map(|since| {
+            let passed = Duration::try_from(self.clock.now().duration_since(since));
+            now + self.settles_within().saturating_sub(passed.unwrap_or_default())
+        });
+        let Some(until) = self.lock().get(&incident).copied().or(told) else { return Ok(()) };
+        if now < until {
+            self.remember_unsettled(incident, until);
+            let until = self.clock.now() + (until - now);
+            return Err(TrackerError::CreateUnsettled { incident, until });
         }
         Ok(())
     }
 
-    fn remember_unsettled(&self, incident: IncidentId, since: Timestamp) {
+    pub(crate) fn settles_within(&self) -> Duration {
+        Duration::from_secs(self.settings.settle_seconds)
+    }
+
+    fn remember_unsettled(&self, incident: IncidentId, until: Instant) {
         let mut unsettled = self.lock();
-        unsettled.insert(incident, since);
+        unsettled.insert(incident, until);
         if unsettled.len() > UNSETTLED
             && let Some(oldest) = unsettled.iter().min_by_key(|(_, at)| **at)
         {
@@ -282,7 +292,7 @@ impl JiraTracker {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IncidentId, Timestamp>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IncidentId, Instant>> {
         self.unsettled.lock().expect("no panic while the map is held")
     }
 

@@ -7,7 +7,6 @@ use a2a_types::{Artifact, Message, Part};
 use futures::future::BoxFuture;
 use incident::{IncidentId, Payload, TicketUpdate};
 use rpc::a2a::{Agent, AgentError, Job};
-use service::Clock;
 
 use crate::document::clean_line;
 use crate::sync::{Desk, SyncError};
@@ -19,7 +18,6 @@ pub const ARTIFACT: &str = "ticket";
 #[derive(Debug)]
 pub(crate) struct SyncTicket {
     pub(crate) desk: Desk,
-    pub(crate) clock: Clock,
 }
 
 impl Agent for SyncTicket {
@@ -43,8 +41,7 @@ impl SyncTicket {
 
     async fn sync(&self, update: &TicketUpdate, job: &Job) -> Result<(), AgentError> {
         job.updates.working(format!("updating the ticket of {}", update.incident_id)).await?;
-        let interrupted = job.is_resumed.then(|| self.clock.now());
-        let synced = self.desk.sync(update, interrupted).await.map_err(failure)?;
+        let synced = self.desk.sync(update).await.map_err(failure)?;
         let (ticket, why) = (&synced.ticket, synced.not_moved.as_deref());
         let title = clean_line(&synced.title, 200);
         let mut text = format!("{} is {:?}: {title}", ticket.key, ticket.status);

@@ -1,13 +1,21 @@
 //! Makes a ticket say what its incident says. The order is create, comment, move: a failure in
 //! between leaves a ticket that is behind but not wrong, and the repeated update catches up. What
 //! is done already is asked of the tracker, so nothing is done twice.
+//!
+//! Of several replicas one at a time works on the ticket of an incident, by a claim. A tracker knows
+//! no claims: one that freezes between the claim and a create may still send it when another has the
+//! claim. So the intent to create is stored first, and whoever finds it asks the tracker for the
+//! ticket until even a late create shows, before it makes one of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use incident::{IncidentId, TicketComment, TicketRef, TicketUpdate};
 use jiff::Timestamp;
-use store::{FileStore, StoreError};
+use service::Process;
+use store::{Claim, Store, StoreError};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::document::{Document, Span};
 use crate::error::TrackerError;
@@ -18,10 +26,16 @@ use crate::tracker::{NewComment, NewTicket, Ticket, Tracker};
 const COMMENT_CHARS: usize = 20_000;
 const ENTRY_CHARS: usize = 300;
 
+/// Pause before a claim that another replica has is asked for again.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
+/// How long another replica is waited for; after that the caller repeats its request.
+const TURN_PATIENCE: Duration = Duration::from_secs(20);
+
 #[derive(Debug)]
 pub(crate) struct Desk {
     tracker: Tracker,
-    store: FileStore,
+    store: Arc<dyn Store>,
+    process: Process,
     turns: Mutex<HashMap<IncidentId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -34,8 +48,28 @@ pub(crate) struct Synced {
     pub(crate) not_moved: Option<String>,
 }
 
+/// What is stored of an incident's ticket.
+#[derive(Debug, PartialEq)]
+enum Known {
+    Nothing,
+    /// A create was sent at that time, and nobody saw its answer.
+    Asked(Timestamp),
+    Ticket(TicketRef),
+}
+
+/// This replica's claim on one ticket, given back when it is dropped, also in the middle of work. The
+/// next update of the ticket has its turn after that, so that it claims anew.
+struct Claimed {
+    store: Arc<dyn Store>,
+    process: Process,
+    name: String,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
+    #[error("another replica is updating the ticket of {0}")]
+    Busy(IncidentId),
     #[error(transparent)]
     Tracker(#[from] TrackerError),
     #[error(transparent)]
@@ -46,6 +80,7 @@ impl SyncError {
     /// Whether the same update can be repeated later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
+            Self::Busy(_) => true,
             Self::Tracker(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
         }
@@ -55,54 +90,94 @@ impl SyncError {
 type Result<T> = std::result::Result<T, SyncError>;
 
 impl Desk {
-    pub(crate) fn new(tracker: Tracker, store: FileStore) -> Self {
-        Self { tracker, store, turns: Mutex::default() }
+    pub(crate) fn new(tracker: Tracker, store: Arc<dyn Store>, process: &Process) -> Self {
+        Self { tracker, store, process: process.clone(), turns: Mutex::default() }
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 
-    /// Brings a ticket up to an update. Updates of one incident take turns. `interrupted` is the
-    /// time, if a former process was stopped in the middle of this update: it may have asked for a
-    /// ticket whose key it never saw.
+    /// Brings a ticket up to an update. Updates of one incident take turns, over all replicas.
     ///
     /// # Errors
     /// The tracker's or the database's; after a transient one the update can be repeated.
-    pub(crate) async fn sync(
-        &self,
-        update: &TicketUpdate,
-        interrupted: Option<Timestamp>,
-    ) -> Result<Synced> {
-        let turn = self.turn(update.incident_id);
-        let _turn = turn.lock().await;
-        let known = match self.store.ticket(update.incident_id).await? {
-            Some(known) => known,
-            None => self.create(update, interrupted).await?,
+    pub(crate) async fn sync(&self, update: &TicketUpdate) -> Result<Synced> {
+        let _claimed = self.claim(update.incident_id).await?;
+        failpoints::hit(failpoints::AFTER_CLAIM);
+        let known = match self.known(update.incident_id).await? {
+            Known::Ticket(known) => known,
+            Known::Asked(since) => self.create(update, Some(since)).await?,
+            Known::Nothing => self.create(update, None).await?,
         };
         match self.bring_up(&known, update).await {
             // A person deleted it, or another tracker had it: the incident still needs a ticket.
             Err(SyncError::Tracker(TrackerError::NotFound { key, .. })) => {
                 tracing::warn!(incident.id = %update.incident_id, ticket.key = key, "ticket gone");
-                let again = self.create(update, interrupted).await?;
+                let again = self.create(update, None).await?;
                 self.bring_up(&again, update).await
             }
             other => other,
         }
     }
 
-    async fn create(
-        &self,
-        update: &TicketUpdate,
-        interrupted: Option<Timestamp>,
-    ) -> Result<TicketRef> {
-        let new = NewTicket { unanswered_since: interrupted, ..new_ticket(update) };
+    async fn claim(&self, incident: IncidentId) -> Result<Claimed> {
+        let turn = Some(self.turn(incident).lock_owned().await);
+        let (store, process) = (self.store.clone(), self.process.clone());
+        let name = format!("ticket:{incident}");
+        let clock = self.process.clock();
+        let until = clock.instant() + TURN_PATIENCE;
+        while self.store.claim(name.clone()).await? == Claim::Busy {
+            if clock.instant() >= until {
+                return Err(SyncError::Busy(incident));
+            }
+            clock.sleep(TURN_PAUSE).await;
+        }
+        Ok(Claimed { store, process, name, turn })
+    }
+
+    async fn known(&self, incident: IncidentId) -> Result<Known> {
+        Ok(match self.store.ticket(incident).await? {
+            None => Known::Nothing,
+            Some(row) if !row.key.is_empty() => Known::Ticket(row),
+            Some(row) => row.status.parse().map_or(Known::Nothing, Known::Asked),
+        })
+    }
+
+    /// Stores that a create is about to be sent, or, with `None`, that none is on its way.
+    async fn intend(&self, incident: IncidentId, since: Option<Timestamp>) -> Result<()> {
+        let status = since.map(|since| since.to_string()).unwrap_or_default();
+        let row = TicketRef { key: String::new(), url: String::new(), status, sequence: 0 };
+        Ok(self.store.put_ticket(incident, row).await?)
+    }
+
+    /// Makes the ticket, or finds the one that an earlier create has made. `asked`: when the last one
+    /// was sent, if its answer is not known.
+    async fn create(&self, update: &TicketUpdate, asked: Option<Timestamp>) -> Result<TicketRef> {
+        let (id, now) = (update.incident_id, self.process.now());
+        // A clock that was set back says that it was sent in the future: then it was just now.
+        let unanswered_since = asked.map(|since| since.min(now)).filter(|since| {
+            now.duration_since(*since).unsigned_abs() < self.tracker.settles_within()
+        });
+        if unanswered_since != asked || asked.is_none() {
+            self.intend(id, Some(unanswered_since.unwrap_or(now))).await?;
+        }
         failpoints::hit(failpoints::BEFORE_EFFECT);
-        let made = self.tracker.create(&new).await?;
+        let made = self.tracker.create(&NewTicket { unanswered_since, ..new_ticket(update) }).await;
         failpoints::hit(failpoints::AFTER_EFFECT);
-        tracing::info!(incident.id = %update.incident_id, ticket.key = made.key, "ticket linked");
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => {
+                if unanswered_since.is_none() && !error.may_have_happened() {
+                    self.intend(id, None).await?;
+                }
+                return Err(error.into());
+            }
+        };
+        tracing::info!(incident.id = %id, ticket.key = made.key, "ticket linked");
         let ticket = TicketRef { key: made.key, url: made.url, status: made.status, sequence: 0 };
-        self.store.put_ticket(update.incident_id, &ticket).await?;
+        failpoints::hit(failpoints::BEFORE_COMMIT);
+        self.store.put_ticket(id, ticket.clone()).await?;
         Ok(ticket)
     }
 
@@ -124,7 +199,7 @@ impl Desk {
         let ticket_ref =
             TicketRef { key: ticket.key, url: ticket.url, status: ticket.status, sequence };
         if ticket_ref != *known {
-            self.store.put_ticket(id, &ticket_ref).await?;
+            self.store.put_ticket(id, ticket_ref.clone()).await?;
         }
         Ok(Synced { ticket: ticket_ref, title: ticket.title, not_moved })
     }
@@ -178,6 +253,20 @@ impl Desk {
         let mut turns = self.turns.lock().expect("no panic while turns are held");
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(turns.entry(incident).or_default())
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let (store, name) = (self.store.clone(), std::mem::take(&mut self.name));
+        let turn = self.turn.take();
+        self.process.spawn(async move {
+            // If it fails, the claim ends with the lease of this replica.
+            if let Err(error) = store.unclaim(name).await {
+                tracing::warn!(%error, "a claim was not given back");
+            }
+            drop(turn);
+        });
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where tickets live: files of our own, or Jira. One ticket per incident in either, however often
 //! an answer is lost, and comments that say which timeline entries are already in.
 
+use std::time::Duration;
+
 use incident::{IncidentId, Severity, TicketStatus};
 use jiff::Timestamp;
 
@@ -61,6 +63,14 @@ impl Tracker {
         match self {
             Self::File(_) => "file",
             Self::Jira(_) => "jira",
+        }
+    }
+
+    /// How long after a create was sent a search may miss what it made.
+    pub(crate) fn settles_within(&self) -> Duration {
+        match self {
+            Self::File(_) => Duration::ZERO,
+            Self::Jira(tracker) => tracker.settles_within(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod fake_jira;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use a2a_types::{Message, Part, Role, Task, TaskState};
@@ -14,9 +15,10 @@ use http::Method;
 use incident::{
     IncidentId, Payload, Severity, TicketComment, TicketRef, TicketStatus, TicketUpdate,
 };
-use rpc::a2a::{Client, ClientOptions, Send, TRANSIENT_KEY};
+use rpc::a2a::{Client, ClientOptions, MemoryTaskStore, Send, TRANSIENT_KEY};
 use serde_json::json;
 use service::Process;
+use store::{MemoryDatabase, OpenOptions};
 use ticketing_agent::{ARTIFACT, Config, FileSettings, JiraSettings, SKILL, TrackerKind};
 
 struct Agent {
@@ -32,6 +34,33 @@ impl Agent {
         let running = ticketing_agent::start(config, process.clone()).await.unwrap();
         let base = format!("http://{}", running.address).parse().unwrap();
         Self { client: Client::new(base, ClientOptions::default()).unwrap(), process }
+    }
+
+    /// One of several replicas of the agent, on one database.
+    async fn replica(config: Config, database: &MemoryDatabase, name: &str) -> Self {
+        let config = Config { listen: service::own_loopback_address(), ..config };
+        let process = Process::new("ticketing-agent");
+        let this = (String::new(), 0, 0);
+        let lease = Duration::from_secs(3600);
+        let time = process.time_source();
+        let options = OpenOptions::of_process(name.into(), this, |_, _, _| false, lease, time);
+        let store = database.open(ticketing_agent::NAME, options);
+        let tasks = Arc::new(MemoryTaskStore::default());
+        let running =
+            ticketing_agent::start_with(config, process.clone(), store, tasks).await.unwrap();
+        let base = format!("http://{}", running.address).parse().unwrap();
+        Self { client: Client::new(base, ClientOptions::default()).unwrap(), process }
+    }
+
+    /// Repeats an update as its caller does, until it is done.
+    async fn repeat(&self, update: &TicketUpdate) -> TicketRef {
+        loop {
+            let task = self.update(update).await;
+            if task.status.state == TaskState::Completed {
+                return ticket_of(&task);
+            }
+            assert_eq!(task.metadata.get(TRANSIENT_KEY), Some(&json!(true)), "{task:?}");
+        }
     }
 
     async fn stop(self) {
@@ -75,7 +104,7 @@ fn ticket_of(task: &Task) -> TicketRef {
 
 fn files(directory: &Path) -> Config {
     Config {
-        database: directory.join("agent.db"),
+        database: directory.join("agent.db").display().to_string(),
         file: FileSettings { directory: directory.join("tickets") },
         ..Config::default()
     }
@@ -281,6 +310,89 @@ async fn jira_down_fails_the_task_as_transient_and_the_repeat_loses_and_doubles_
     assert_eq!(fake.state().issues.len(), 1);
     assert_eq!(fake.state().issues[0].comments.len(), 1);
     agent.stop().await;
+}
+
+#[tokio::test]
+async fn whatever_is_lost_on_the_way_there_is_one_ticket_and_each_comment_once() {
+    for after in [
+        || FaultKind::AnswerAfter { status: 500 },
+        || FaultKind::AnswerAfter { status: 502 },
+        || FaultKind::BreakAfter,
+        || FaultKind::HangAfter,
+        || FaultKind::Answer { status: 429, retry_after: Some(1) },
+        || FaultKind::Answer { status: 503, retry_after: None },
+    ] {
+        let Some(fake) = FakeJira::start().await else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = jira(directory.path(), &fake);
+        config.jira.deadline_seconds = 1;
+        let agent = Agent::start(config).await;
+        for (comments, faults) in [(0, 1), (2, 2), (3, 1)] {
+            for _ in 0..faults {
+                fake.fail_next(Method::POST, after());
+            }
+            agent.repeat(&update(TicketStatus::Investigating, comments)).await;
+        }
+        {
+            let state = fake.state();
+            assert_eq!(state.issues.len(), 1);
+            let told: String =
+                state.issues[0].comments.iter().map(|body| body.to_string()).collect();
+            for sequence in 1..=3 {
+                assert_eq!(told.matches(&format!("entry {sequence};")).count(), 1, "{told}");
+            }
+        }
+        agent.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_at_once_make_one_ticket_and_each_comment_once() {
+    let Some(fake) = FakeJira::start().await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let database = MemoryDatabase::new();
+    let config = jira(directory.path(), &fake);
+    let one = Agent::replica(config.clone(), &database, "one").await;
+    let other = Agent::replica(config, &database, "other").await;
+    let updates: Vec<TicketUpdate> =
+        (1..=6).map(|count| update(TicketStatus::Resolving, count)).collect();
+    let asked = updates.iter().flat_map(|update| [one.repeat(update), other.repeat(update)]);
+    let tickets = futures::future::join_all(asked).await;
+    assert!(tickets.iter().all(|ticket| ticket.key == "OPS-1"), "{tickets:?}");
+    {
+        let state = fake.state();
+        assert_eq!(state.issues.len(), 1);
+        let told: String = state.issues[0].comments.iter().map(|body| body.to_string()).collect();
+        for sequence in 1..=6 {
+            assert_eq!(told.matches(&format!("entry {sequence};")).count(), 1, "{told}");
+        }
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn another_replica_waits_for_the_create_of_one_that_is_gone() {
+    let Some(fake) = FakeJira::start().await else { return };
+    fake.state().search_lags = true;
+    fake.fail_next(Method::POST, FaultKind::HangAfter);
+    let directory = tempfile::tempdir().unwrap();
+    let database = MemoryDatabase::new();
+    let mut config = jira(directory.path(), &fake);
+    config.jira.settle_seconds = 600;
+    config.jira.deadline_seconds = 1;
+    let gone = Agent::replica(config.clone(), &database, "gone").await;
+    let told = update(TicketStatus::Investigating, 1);
+    let lost = gone.update(&told).await;
+    assert_eq!(lost.metadata.get(TRANSIENT_KEY), Some(&json!(true)), "{}", lost.status_text());
+    gone.stop().await;
+    let other = Agent::replica(config, &database, "other").await;
+    let waiting = other.update(&told).await;
+    assert!(waiting.status_text().contains("may exist"), "{}", waiting.status_text());
+    fake.state().search_lags = false;
+    assert_eq!(other.ticket(&told).await.key, "OPS-1");
+    assert_eq!(fake.state().issues.len(), 1);
+    other.stop().await;
 }
 
 #[tokio::test]

@@ -78,11 +78,60 @@ async fn a_damaged_file_is_named_keeps_its_number_and_stops_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_directory_belongs_to_one_process() {
+async fn two_processes_that_share_a_directory_make_one_ticket_per_incident_and_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let _tracker = open(directory.path());
-    let second = FileTracker::open(directory.path(), Clock::System).unwrap_err();
-    assert!(matches!(second, TrackerError::DirectoryInUse { .. }), "{second}");
+    let open = || {
+        let tracker = FileTracker::open(directory.path(), Clock::System).unwrap();
+        Tracker::File(tracker)
+    };
+    let trackers = [open(), open()];
+    let tickets: Vec<NewTicket> = (0..20).map(|number| new_ticket(number % 5)).collect();
+    let creates = tickets.iter().enumerate().map(|(at, ticket)| trackers[at % 2].create(ticket));
+    let mut keys: Vec<String> = futures::future::join_all(creates)
+        .await
+        .into_iter()
+        .map(|made| made.unwrap().key)
+        .collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys, ["FB-1", "FB-2", "FB-3", "FB-4", "FB-5"]);
+    let comment = |sequence| NewComment {
+        incident: incident(1),
+        sequence,
+        body: Document::from_text(&format!("entry {sequence};")),
+    };
+    let key = trackers[1].find(incident(1)).await.unwrap().unwrap().key;
+    for (tracker, sequence) in [(0, 1), (1, 1), (1, 2), (0, 2), (0, 3)] {
+        trackers[tracker].comment(&key, &comment(sequence)).await.unwrap();
+    }
+    let page = std::fs::read_to_string(directory.path().join(format!("{key}.md"))).unwrap();
+    for sequence in 1..=3 {
+        assert_eq!(page.matches(&format!("entry {sequence};")).count(), 1, "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_froze_while_it_wrote_is_not_waited_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let tracker = FileTracker::open(directory.path(), Clock::Manual(clock.clone())).unwrap();
+    let tracker = Tracker::File(tracker);
+    let frozen = std::fs::File::open(directory.path().join(".lock")).unwrap();
+    frozen.lock().unwrap();
+    let ticket = new_ticket(1);
+    let create = tracker.create(&ticket);
+    tokio::pin!(create);
+    let error = loop {
+        tokio::select! {
+            biased;
+            done = &mut create => break done.unwrap_err(),
+            () = tokio::task::yield_now() => clock.advance(Duration::from_millis(50)),
+        }
+    };
+    assert!(matches!(error, TrackerError::DirectoryInUse { .. }), "{error}");
+    assert!(error.is_transient());
+    frozen.unlock().unwrap();
+    assert_eq!(tracker.create(&ticket).await.unwrap().key, "FB-1");
 }
 
 #[tokio::test]

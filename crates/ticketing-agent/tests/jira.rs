@@ -162,6 +162,24 @@ async fn a_restart_after_a_lost_answer_waits_too_and_then_goes_on() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_ends_no_wait_for_a_lost_create_and_prolongs_none() {
+    for hours in [1, -1] {
+        let Some(desk) = Desk::open().await else { return };
+        desk.jira.state().search_lags = true;
+        desk.jira.fail_next(Method::POST, FaultKind::AnswerAfter { status: 504 });
+        let lost = desk.tracker.create(&new_ticket()).await.unwrap_err();
+        assert!(lost.is_transient(), "{lost}");
+        desk.clock.jump(jiff::SignedDuration::from_hours(hours));
+        let waiting = desk.tracker.create(&new_ticket()).await.unwrap_err();
+        assert!(matches!(waiting, TrackerError::CreateUnsettled { .. }), "{hours}: {waiting}");
+        desk.clock.advance(Duration::from_secs(desk.settings.settle_seconds));
+        desk.jira.state().search_lags = false;
+        assert_eq!(desk.tracker.create(&new_ticket()).await.unwrap().key, "OPS-1");
+        assert_eq!(desk.jira.state().issues.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_hanging_answer_ends_at_the_deadline() {
     let Some(desk) = Desk::with(|settings| settings.deadline_seconds = 1).await else { return };
     desk.jira.fail_next(Method::POST, FaultKind::HangAfter);
@@ -188,6 +206,14 @@ async fn a_long_retry_after_is_handed_to_the_caller_and_holds_up_nothing() {
     desk.jira.fail_next(Method::POST, FaultKind::Answer { status: 429, retry_after: Some(60) });
     let error = desk.tracker.create(&new_ticket()).await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
+    // Nothing is asked of it before, also not by others, and not when the clock is set.
+    desk.clock.advance(Duration::from_secs(59));
+    desk.clock.jump(jiff::SignedDuration::from_hours(1));
+    let asked = desk.jira.state().requests.len();
+    let early = desk.tracker.find(incident()).await.unwrap_err();
+    assert_eq!(early.retry_after(), Some(Duration::from_secs(1)));
+    assert_eq!(desk.jira.state().requests.len(), asked);
+    desk.clock.advance(Duration::from_secs(1));
     // Jira did nothing, so there is nothing to settle.
     desk.tracker.create(&new_ticket()).await.unwrap();
 }

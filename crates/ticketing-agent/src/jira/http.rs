@@ -1,11 +1,14 @@
 //! One call to Jira: credential, deadline, bounded answer, and errors in words a caller can act on.
-//! Repeats only what cannot have taken effect: reads, and calls that were told to slow down.
+//! Repeats only what cannot have taken effect: reads, and calls that were told to slow down. A
+//! tracker that asks to be left alone for longer is left alone: no call is made before.
 
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 use service::{Clock, Secret};
+use tokio::time::Instant;
 use url::Url;
 
 use super::settings::{Auth, JiraSettings};
@@ -20,6 +23,8 @@ const ATTEMPTS: u32 = 3;
 /// The longest pause between attempts. A tracker that asks for more gets it from the caller.
 const PAUSE: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(200);
+/// The longest time for which a tracker is left alone at its word.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -29,6 +34,8 @@ pub(crate) struct Http {
     user: String,
     token: Secret,
     clock: Clock,
+    /// Until when the tracker asked to be left alone.
+    rests_until: Mutex<Option<Instant>>,
 }
 
 /// What is asked of Jira.
@@ -69,6 +76,7 @@ impl Http {
             user: settings.user.clone(),
             token: Secret::from_file(token_file)?,
             clock,
+            rests_until: Mutex::default(),
         })
     }
 
@@ -81,11 +89,22 @@ impl Http {
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Option<Value>> {
         let mut attempt = 1;
         loop {
+            if let Some(left) = self.rest_left() {
+                return Err(TrackerError::Unavailable {
+                    operation: call.operation,
+                    reason: format!("it asked to be left alone for {} s more", left.as_secs()),
+                    retry_after: Some(left),
+                    may_have_happened: false,
+                });
+            }
             let failed = match self.attempt(call).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             let pause = failed.error.retry_after().unwrap_or(BACKOFF * 2_u32.pow(attempt));
+            if pause > PAUSE {
+                *self.rests() = Some(self.clock.instant() + pause.min(LONGEST_REST));
+            }
             if !failed.is_repeatable || attempt == ATTEMPTS || pause > PAUSE {
                 return Err(failed.error);
             }
@@ -93,6 +112,15 @@ impl Http {
             self.clock.sleep(pause).await;
             attempt += 1;
         }
+    }
+
+    fn rest_left(&self) -> Option<Duration> {
+        let left = (*self.rests())?.saturating_duration_since(self.clock.instant());
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn rests(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.rests_until.lock().expect("no panic while it is held")
     }
 
     async fn attempt(&self, call: &Call<'_>) -> std::result::Result<Option<Value>, Failed> {

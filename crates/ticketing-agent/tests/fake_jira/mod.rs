@@ -49,6 +49,8 @@ pub(crate) struct Fault {
 pub(crate) enum FaultKind {
     /// Answers this status and does nothing.
     Answer { status: u16, retry_after: Option<u64> },
+    /// Does it, and a proxy in between answers this status.
+    AnswerAfter { status: u16 },
     /// Does it, and breaks the connection in the middle of the answer.
     BreakAfter,
     /// Does it, and never answers.
@@ -187,7 +189,13 @@ impl State {
             _ if !is_known(headers) => Answer::error(401, "Client must be authenticated"),
             _ => {
                 let body = serde_json::from_slice(body).unwrap_or_default();
-                self.act(method, &template, &arguments, &query, &body)
+                let done = self.act(method, &template, &arguments, &query, &body);
+                match &fault {
+                    Some(FaultKind::AnswerAfter { status }) => {
+                        Answer::error(*status, "the answer was lost on the way")
+                    }
+                    _ => done,
+                }
             }
         };
         let operation = self.contract.operation(method, uri.path()).expect("found above");
