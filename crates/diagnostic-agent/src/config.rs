@@ -21,6 +21,9 @@ pub struct Config {
     /// Where tasks are kept: the path of a SQLite file, or a `postgres://` URL, whose password
     /// stands in the file that `PGPASSFILE` names. Without one, tasks are lost with the process.
     pub database: Option<String>,
+    /// Seconds for which this replica is believed to live after each sign of life. What it was doing
+    /// when they have passed is taken over by another one.
+    pub lease_seconds: u32,
     /// How this agent is offered to others: who may call, where push notifications may go, the key
     /// that signs its card.
     pub a2a: ServerConfig,
@@ -68,6 +71,7 @@ impl Default for Config {
             listen: "127.0.0.1:5010".into(),
             public_url: None,
             database: None,
+            lease_seconds: 10,
             a2a: ServerConfig::default(),
             rules: "deploy/config/rules".into(),
             log_analyzer: ToolSettings::local(5110),
@@ -139,6 +143,7 @@ impl Configuration for Config {
             ("evidence_deadline_ms", self.evidence_deadline_ms),
             ("scrape_interval_ms", self.scrape_interval_ms),
             ("stale_after_scrapes", self.stale_after_scrapes.into()),
+            ("lease_seconds", self.lease_seconds.into()),
         ];
         if let Some((field, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::setting(*field, "must be above 0"));
@@ -157,6 +162,10 @@ impl Config {
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
         service::advertised_url(&self.listen, self.public_url.as_ref())
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
     }
 
     pub(crate) fn evidence_deadline(&self) -> Duration {

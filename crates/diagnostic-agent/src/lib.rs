@@ -25,19 +25,36 @@ pub use config::{Config, KnownTarget, ToolSettings};
 pub use rules::{Rule, RuleBook};
 pub use skills::ARTIFACT;
 
+/// The name under which this agent keeps its tables.
+pub const NAME: &str = "diagnostic-agent";
+
 /// Starts the agent.
 ///
 /// # Errors
 /// A setting or rule that cannot be used, or a port that is taken. Tools that are down are none:
 /// what they would have said is missing evidence.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
+    let tasks = task_store(&config).await?;
+    start_with(config, process, tasks).await
+}
+
+/// The same with tasks that are kept elsewhere. A task that another replica had begun is done anew:
+/// it only reads, so that harms nobody.
+///
+/// # Errors
+/// As `start`.
+pub async fn start_with(
+    config: Config,
+    process: Process,
+    tasks: Arc<dyn TaskStore>,
+) -> anyhow::Result<Running> {
     let rules = RuleBook::load(&config.rules)?;
     tracing::info!(rules = rules.rules().len(), "rules loaded");
     let gatherer = gather::Gatherer::new(&config, &process.exchange().into())
         .context("clients of the tools")?;
     process.spawn_until_shutdown(gatherer.connect());
     let card = card::card(&config.address()?);
-    let (listen, database) = (config.listen.clone(), config.database.clone());
+    let listen = config.listen.clone();
     let options = config.a2a.open().context("settings of `a2a`")?;
     let agent = Arc::new(skills::Diagnose::new(rules, gatherer, config, process.clone()));
     let host = Host::new(
@@ -46,7 +63,6 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
         process.tracker().clone(),
         process.shutdown_token(),
     );
-    let tasks = task_store(database.as_deref()).await?;
     let server = Server::new(&card, agent, tasks, &host, options);
     let resumed = server.resume().await.context("resume unfinished tasks")?;
     if resumed > 0 {
@@ -57,9 +73,9 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
 }
 
 /// In memory unless a database is configured.
-async fn task_store(database: Option<&str>) -> anyhow::Result<Arc<dyn TaskStore>> {
-    match database {
-        Some(database) => Ok(store::open_tasks(database, "diagnostic-agent").await?),
+async fn task_store(config: &Config) -> anyhow::Result<Arc<dyn TaskStore>> {
+    match &config.database {
+        Some(database) => Ok(store::open_tasks(database, NAME).await?),
         None => Ok(Arc::new(MemoryTaskStore::default())),
     }
 }
