@@ -5,9 +5,11 @@ mod ingress {
     mod agents;
     mod api;
     mod bad_input;
+    mod dead_letters;
     mod payloads;
     mod peers;
     mod reconcile;
+    mod replicas;
     mod restart;
     mod sample;
     mod strangers;

@@ -1,12 +1,15 @@
 //! Ingress with its agents, a client of its API, and waiting without sleeping: the console's event
 //! stream says when to look again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use incident::OutcomeResult;
 use ingress::Config;
+use rpc::a2a::MemoryTaskStore;
 use serde_json::Value;
 use service::{Process, own_loopback_address};
+use store::Store;
 
 use super::agents::{Place, Play};
 
@@ -15,9 +18,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) diagnostic: Place,
-    pub(crate) resolution: Place,
-    pub(crate) ticketing: Place,
+    pub(crate) diagnostic: Arc<Place>,
+    pub(crate) resolution: Arc<Place>,
+    pub(crate) ticketing: Arc<Place>,
     pub(crate) config: Config,
     process: Process,
     http: reqwest::Client,
@@ -35,9 +38,10 @@ impl World {
     /// Ingress without any agent.
     pub(crate) async fn alone(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let diagnostic = Place::away(Play::Diagnose { cause: Some("db.pool") });
-        let resolution = Place::away(Play::Resolve { result: OutcomeResult::Proven, asks: false });
-        let ticketing = Place::away(Play::Ticket);
+        let proves = Play::Resolve { result: OutcomeResult::Proven, asks: false };
+        let diagnostic = Arc::new(Place::away(Play::Diagnose { cause: Some("db.pool") }));
+        let resolution = Arc::new(Place::away(proves));
+        let ticketing = Arc::new(Place::away(Play::Ticket));
         let mut config = Config {
             listen: own_loopback_address(),
             console_listen: own_loopback_address(),
@@ -52,6 +56,30 @@ impl World {
         ingress::start(config.clone(), process.clone()).await.unwrap();
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self { diagnostic, resolution, ticketing, config, process, http, _directory: directory }
+    }
+
+    /// Another ingress beside this one, with the same settings and the same agents, on a database of
+    /// its own.
+    pub(crate) async fn replica(&self, store: Arc<dyn Store>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            listen: own_loopback_address(),
+            console_listen: own_loopback_address(),
+            ..self.config.clone()
+        };
+        let process = Process::new("ingress");
+        let tasks = Arc::new(MemoryTaskStore::default());
+        let started = ingress::start_with(config.clone(), process.clone(), store, tasks);
+        Box::pin(started).await.unwrap();
+        Self {
+            diagnostic: self.diagnostic.clone(),
+            resolution: self.resolution.clone(),
+            ticketing: self.ticketing.clone(),
+            config,
+            process,
+            http: self.http.clone(),
+            _directory: directory,
+        }
     }
 
     pub(crate) async fn bring_agents(&self) {
