@@ -21,6 +21,15 @@ pub(crate) enum Command {
     Incidents(Incidents),
     /// Print the timeline of an incident
     Timeline(Timeline),
+    /// Look after the record of what was done
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Hold every timeline to its hash chain, and name the first bad row of each that was edited
+    Verify(Verify),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,4 +94,11 @@ pub(crate) struct Timeline {
     pub(crate) url: Url,
     /// The incident's id; without one the newest
     pub(crate) id: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Verify {
+    /// What ingress keeps its incidents in: a SQLite file, also one in use, or a postgres:// URL
+    #[arg(long, env = "FIREBREAK_DATABASE", default_value = "data/ingress.db")]
+    pub(crate) database: String,
 }

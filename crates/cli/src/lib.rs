@@ -1,6 +1,7 @@
-//! The command line: everything in one process on a laptop, and a look at incidents.
+//! The command line: everything in one process on a laptop, and a look at incidents and their record.
 
 mod arguments;
+mod audit;
 mod shipped;
 mod show;
 mod up;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Audit, Command};
 
 /// Runs the command that was asked for.
 pub fn main() -> ExitCode {
@@ -21,6 +22,7 @@ pub fn main() -> ExitCode {
                 Command::Up(up) => up::up(*up).await,
                 Command::Incidents(show) => show::incidents(show).await,
                 Command::Timeline(show) => show::timeline(show).await,
+                Command::Audit(Audit::Verify(verify)) => audit::verify(verify).await,
             }
         });
         runtime.shutdown_background();

@@ -13,6 +13,7 @@ mod open;
 mod options;
 mod outbox;
 mod port;
+mod reader;
 mod sql;
 mod sqlite;
 mod targets;
@@ -31,6 +32,7 @@ pub use port::{
     AlertKey, AuditRow, Base, Batch, Claim, DeadLetter, Delivered, IncidentWrite, LockedTarget,
     NewEffect, OutboxEnd, Related, Replica, Store, StoreFuture, Stored,
 };
+pub use reader::AuditReader;
 pub use sqlite::{FileStore, Transaction};
 pub use targets::TargetLock;
 pub use tasks::{PostgresTasks, open_tasks};

@@ -26,6 +26,7 @@ use crate::{
     FileStore, LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture,
     Stored, TargetLock,
 };
+pub(crate) use incidents::verify_chain;
 use outbox::Claims;
 use owner::{Me, Owner};
 use write::{Answer, Write};
@@ -112,7 +113,7 @@ impl Store for SqlStore {
     }
 
     fn verify_audit(&self, id: IncidentId) -> StoreFuture<'_, i64> {
-        call(self.verify_chain(id))
+        call(async move { verify_chain(&self.database, &id.to_string()).await })
     }
 
     fn next_deadline(&self) -> StoreFuture<'_, Option<Timestamp>> {

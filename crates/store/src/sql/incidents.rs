@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::SqlStore;
 use crate::audit::{ChainCheck, broken};
-use crate::database::{Dialect, Row, Value, params, searched};
+use crate::database::{Database, Dialect, Row, Value, params, searched};
 use crate::sqlite::from_json;
 use crate::{AlertKey, AuditRow, Base, Related, StoreError, Stored};
 
@@ -99,33 +99,6 @@ impl SqlStore {
         rows.iter().map(entry).collect()
     }
 
-    pub(super) async fn verify_chain(&self, id: IncidentId) -> Result<i64, StoreError> {
-        // A page comes with the end of the chain, of one moment.
-        let sql = "SELECT incident.sequence AS total, incident.hash AS last, \
-                     audit.sequence, audit.hash, audit.body \
-                   FROM incident LEFT JOIN audit \
-                     ON audit.incident_id = incident.id AND audit.sequence > $2 \
-                   WHERE incident.id = $1 ORDER BY audit.sequence LIMIT $3";
-        let (mut check, mut after) = (ChainCheck::default(), i64::MIN);
-        loop {
-            let parameters = params![id.to_string(), after, CHAIN_PAGE];
-            let rows = self.database.fetch(sql, parameters).await?;
-            let Some(first) = rows.first() else { return Ok(0) };
-            let (sequence, hash) = (first.int("total")?, first.text("last")?);
-            let mut count = 0;
-            for row in &rows {
-                let Some(sequence) = row.get::<Option<i64>>("sequence")? else { continue };
-                let bad = check.row(sequence, &row.text("body")?, &row.text("hash")?);
-                bad.map_err(|at| broken(&id, at))?;
-                (after, count) = (sequence, count + 1);
-            }
-            if count < CHAIN_PAGE {
-                let head = Base { sequence, hash, ..Base::default() };
-                return check.end(&head).map_err(|at| broken(&id, at));
-            }
-        }
-    }
-
     pub(super) async fn earliest_deadline(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT MIN(deadline) AS due FROM incident WHERE deadline IS NOT NULL";
         let rows = self.database.fetch(sql, vec![]).await?;
@@ -141,6 +114,34 @@ impl SqlStore {
         let rows = self.database.fetch(sql, params![now, limit]).await?;
         let ids: Vec<String> = rows.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
         Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+}
+
+/// Recomputes the chain of an incident, page by page.
+pub(crate) async fn verify_chain(database: &Database, id: &str) -> Result<i64, StoreError> {
+    // A page comes with the end of the chain, of one moment.
+    let sql = "SELECT incident.sequence AS total, incident.hash AS last, \
+                 audit.sequence, audit.hash, audit.body \
+               FROM incident LEFT JOIN audit \
+                 ON audit.incident_id = incident.id AND audit.sequence > $2 \
+               WHERE incident.id = $1 ORDER BY audit.sequence LIMIT $3";
+    let (mut check, mut after) = (ChainCheck::default(), i64::MIN);
+    loop {
+        let parameters = params![id, after, CHAIN_PAGE];
+        let rows = database.fetch(sql, parameters).await?;
+        let Some(first) = rows.first() else { return Ok(0) };
+        let (sequence, hash) = (first.int("total")?, first.text("last")?);
+        let mut count = 0;
+        for row in &rows {
+            let Some(sequence) = row.get::<Option<i64>>("sequence")? else { continue };
+            let bad = check.row(sequence, &row.text("body")?, &row.text("hash")?);
+            bad.map_err(|at| broken(&id, at))?;
+            (after, count) = (sequence, count + 1);
+        }
+        if count < CHAIN_PAGE {
+            let head = Base { sequence, hash, ..Base::default() };
+            return check.end(&head).map_err(|at| broken(&id, at));
+        }
     }
 }
 
