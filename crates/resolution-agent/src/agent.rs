@@ -41,7 +41,7 @@ impl Agent for Resolver {
                     if job.task.status.state == TaskState::Submitted {
                         job.updates.working("planning").await?;
                     }
-                    self.resolve(*request, job).await
+                    Box::pin(self.resolve(*request, job)).await
                 }
             }
         }

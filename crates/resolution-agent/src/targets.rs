@@ -56,8 +56,8 @@ struct ReleaseRequest {
 }
 
 /// What became of a person's word.
-enum Released {
-    Released,
+enum Release {
+    Done,
     /// A task is at work on the target; ending that is for who wants it ended.
     AtWork(String),
     Free,
@@ -75,14 +75,14 @@ async fn release(
     let refuse =
         |status: StatusCode, why: String| (status, Json(json!({ "error": why }))).into_response();
     match targets.release(&target).await {
-        Ok(Released::Released) => {
+        Ok(Release::Done) => {
             tracing::warn!(target.name = target, by = ?request.by, "released");
             StatusCode::NO_CONTENT.into_response()
         }
-        Ok(Released::AtWork(task)) => {
+        Ok(Release::AtWork(task)) => {
             refuse(StatusCode::CONFLICT, format!("task {task} is at work on {target:?}: cancel it"))
         }
-        Ok(Released::Free) => {
+        Ok(Release::Free) => {
             refuse(StatusCode::NOT_FOUND, format!("{target:?} is neither quarantined nor locked"))
         }
         Err(error) => unavailable(&error),
@@ -91,20 +91,20 @@ async fn release(
 
 impl Targets {
     /// Ends the quarantine of a target, and the lock that a task which is over has left on it.
-    async fn release(&self, target: &str) -> anyhow::Result<Released> {
+    async fn release(&self, target: &str) -> anyhow::Result<Release> {
         if self.store.release_target(target.to_owned()).await? {
-            return Ok(Released::Released);
+            return Ok(Release::Done);
         }
         let locks = self.store.locked_targets().await?;
         let Some(lock) = locks.into_iter().find(|lock| lock.target == target) else {
-            return Ok(Released::Free);
+            return Ok(Release::Free);
         };
         let record = self.tasks.load(lock.holder.clone()).await?;
         if record.is_some_and(|record| !record.task.status.state.is_terminal()) {
-            return Ok(Released::AtWork(lock.holder));
+            return Ok(Release::AtWork(lock.holder));
         }
         self.store.unlock_target(lock.target, lock.holder).await?;
-        Ok(Released::Released)
+        Ok(Release::Done)
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
+#[expect(dead_code, reason = "each test file uses its part")]
 mod world;
 
 use a2a_types::{Message, Part, Role, Task, TaskState};

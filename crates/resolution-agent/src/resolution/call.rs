@@ -152,7 +152,8 @@ impl Resolution {
 
     fn request(&self, plan: &Plan, wanted: &ActBody, id: AttemptId) -> ChangeRequest {
         let allowed = SignedDuration::try_from(self.resolver.config.step_deadline());
-        let deadline = self.resolver.process.now() + allowed.unwrap_or(SignedDuration::from_hours(1));
+        let deadline =
+            self.resolver.process.now() + allowed.unwrap_or(SignedDuration::from_hours(1));
         let arguments = canonical_arguments(&wanted.action, &plan.target, &wanted.parameters);
         ChangeRequest {
             target: plan.target.clone(),

@@ -26,10 +26,7 @@ impl Resolution {
     ) -> Result<Proof, AgentError> {
         let started = self.resolver.process.now();
         let act_end = taken.iter().map(Taken::ended_at).max().unwrap_or(started);
-        // The clock may have been set back since the look before the act: what is older than that
-        // look is older than the act, whatever the clock says.
-        let looked_at = plan.baseline.iter().map(|baseline| baseline.at).max();
-        let act_end = act_end.max(looked_at.unwrap_or(act_end));
+        let act_end = not_before_the_look(act_end, plan);
         let detail = json!({"act_end": act_end, "checks": plan.checks, "baseline": plan.baseline});
         let summary =
             format!("verifying {} checks on samples newer than the act", plan.checks.len());
@@ -66,7 +63,7 @@ impl Resolution {
         };
         let checks: Vec<Check> =
             plan.checks.iter().skip(1).filter(is_comparable).cloned().collect();
-        let since = undo_end + self.resolver.config.clock_skew();
+        let since = not_before_the_look(undo_end, plan) + self.resolver.config.clock_skew();
         let verifiers = checks
             .iter()
             .map(|check| Verifier::of_undo(check.clone(), before(plan, check), since, gap));
@@ -116,6 +113,12 @@ impl Taken {
         let theirs = self.end.change().and_then(|change| change.finished_at);
         self.report.finished_at.max(theirs.unwrap_or(self.report.finished_at))
     }
+}
+
+/// The clock may have been set back since the look before the act: what is older than that look is
+/// older than the act too, whatever the clock says.
+fn not_before_the_look(end: Timestamp, plan: &Plan) -> Timestamp {
+    plan.baseline.iter().map(|baseline| baseline.at).fold(end, Timestamp::max)
 }
 
 fn before(plan: &Plan, check: &Check) -> Option<f64> {

@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) held: u32,
     /// The next call is cut off: its change has no end, and its executor has ended for certain.
     pub(crate) cut_off: Option<CutOff>,
+    /// And every other step too; an undo never is.
+    pub(crate) cut_off_always: bool,
     /// The greatest fencing token seen, and how many calls had a smaller one.
     pub(crate) fence: i64,
     pub(crate) fenced_out: u32,
@@ -113,6 +115,7 @@ impl World {
             hold: None,
             held: 0,
             cut_off: None,
+            cut_off_always: false,
             fence: 0,
             fenced_out: 0,
             acts: Vec::new(),
@@ -336,7 +339,11 @@ impl World {
         state.acts.push(action.to_owned());
         let before = state.pool;
         let is_undo = action == deployment::ROLLBACK;
-        let cut_off = state.cut_off.take();
+        let cut_off = match (is_undo, state.cut_off_always) {
+            (true, _) => None,
+            (false, true) => state.cut_off,
+            (false, false) => state.cut_off.take(),
+        };
         let failed = if is_undo { state.undo_fails } else { state.step_fails };
         if !failed && cut_off != Some(CutOff::Nothing) {
             state.pool = match is_undo {
