@@ -40,6 +40,11 @@ pub enum StoreError {
         #[source]
         source: Box<StoreError>,
     },
+    #[error(
+        "the role {role} may not make the tables of {schema}: let an administrator of the database run \
+         CREATE ROLE {schema} LOGIN; CREATE SCHEMA {schema} AUTHORIZATION {schema}; and connect as that role"
+    )]
+    NoSchema { schema: String, role: String },
     #[error("the database is closed")]
     Closed,
     #[error("{field} {problem}")]

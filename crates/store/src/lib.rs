@@ -13,6 +13,7 @@ mod open;
 mod options;
 mod outbox;
 mod port;
+mod postgres;
 mod reader;
 mod sql;
 mod sqlite;

@@ -7,7 +7,7 @@ use a2a_types::TaskStore;
 
 use crate::sql::SqlStore;
 use crate::tasks::{Kind, check_database};
-use crate::{FileStore, OpenOptions, Store, StoreError};
+use crate::{FileStore, OpenOptions, PostgresTasks, Store, StoreError, postgres};
 
 /// A program's database, and in it the A2A tasks of the program.
 #[derive(Clone, Debug)]
@@ -42,9 +42,11 @@ async fn open_file(path: &Path, options: OpenOptions) -> Result<Opened, StoreErr
 }
 
 async fn open_server(
-    _url: &str,
-    _agent: &'static str,
-    _options: OpenOptions,
+    url: &str,
+    agent: &'static str,
+    options: OpenOptions,
 ) -> Result<Opened, StoreError> {
-    Err(StoreError::Refused { field: "it", problem: "is a server, which is not there yet" })
+    let pool = postgres::connect(url, agent).await?;
+    let tasks = Arc::new(PostgresTasks::on(pool.clone(), agent).await?);
+    Ok(Opened { store: Arc::new(SqlStore::on_server(pool, &options).await?), tasks })
 }

@@ -3,8 +3,10 @@
 mod attempts;
 mod batch;
 mod changes;
+mod hints;
 mod incidents;
 mod outbox;
+mod names;
 mod owner;
 mod targets;
 mod tickets;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use incident::{AttemptId, IncidentId, IncidentKey, TicketRef};
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use sqlx::postgres::PgPool;
 
 use crate::database::Database;
 use crate::{
@@ -27,12 +30,16 @@ use crate::{
     Stored, TargetLock,
 };
 pub(crate) use incidents::verify_chain;
-use outbox::Claims;
+use hints::Hints;
+use outbox::{Claims, Wanted};
 use owner::{Me, Owner};
 use write::{Answer, Write};
 
 /// How long a call may take, with its wait for a connection.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long giving back the lease may take.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// One program's database.
 pub(crate) struct SqlStore {
@@ -40,6 +47,7 @@ pub(crate) struct SqlStore {
     owner: Arc<Owner>,
     claims: Claims,
     time: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    hints: Hints,
     /// What keeps other processes out of a file.
     file: Option<FileStore>,
 }
@@ -59,25 +67,36 @@ impl SqlStore {
             owner: Arc::new(Owner::of_file(&options.replica, (options.time)())),
             claims: Claims::default(),
             time: options.time.clone(),
+            hints: Hints::default(),
             file: Some(file),
         }
+    }
+
+    pub(crate) async fn on_server(pool: PgPool, options: &OpenOptions) -> Result<Self, StoreError> {
+        let owner = Arc::new(Owner::of_server(&pool, options).await?);
+        let hints = Hints::default();
+        hints.listen(pool.clone(), owner.clone());
+        Ok(Self {
+            database: Database::Postgres(pool),
+            owner,
+            claims: Claims::default(),
+            time: options.time.clone(),
+            hints,
+            file: None,
+        })
     }
 
     /// Commits a write.
     async fn write(&self, write: Write) -> Result<Answer, StoreError> {
         let mut transaction = self.database.begin().await?;
         let (key, claimed) = (self.owner.key(), self.claims.all());
-        let me = Me { key: &key, claimed: &claimed };
-        match write::apply(&mut transaction, me, &write).await {
-            Ok(answer) => {
-                transaction.commit().await?;
-                Ok(answer)
-            }
-            Err(error) => {
-                transaction.rollback().await?;
-                Err(error)
-            }
+        let me = Me { key: &key, claimed: &claimed, has_others: self.owner.has_others() };
+        let written = write::apply(&mut transaction, me, &write).await;
+        match written {
+            Ok(_) => transaction.commit().await?,
+            Err(_) => transaction.rollback().await,
         }
+        written
     }
 }
 
@@ -131,7 +150,7 @@ impl Store for SqlStore {
         limit: u32,
         one_each: bool,
     ) -> StoreFuture<'_, Vec<OutboxRow>> {
-        call(self.claim_rows(kind, now, limit, one_each))
+        call(self.claim_rows(Wanted { kind, now, limit, one_each }))
     }
 
     fn delay_outbox(
@@ -256,29 +275,39 @@ impl Store for SqlStore {
         call(async move { self.write(Write::PutTicket { incident, ticket }).await?.done() })
     }
 
-    fn heartbeat(&self, _lease: Duration) -> StoreFuture<'_, ()> {
-        // Nobody else can have the file.
-        call(async { Ok(()) })
+    fn heartbeat(&self, lease: Duration) -> StoreFuture<'_, ()> {
+        call(async move {
+            match &self.database {
+                // Nobody else can have the file.
+                Database::Sqlite { .. } => Ok(()),
+                Database::Postgres(pool) => self.owner.live(pool, lease).await,
+            }
+        })
     }
 
-    fn claim(&self, _name: String) -> StoreFuture<'_, Claim> {
-        call(async { Ok(Claim::Held) })
+    fn claim(&self, name: String) -> StoreFuture<'_, Claim> {
+        call(self.claim_name(name))
     }
 
-    fn unclaim(&self, _name: String) -> StoreFuture<'_, ()> {
-        call(async { Ok(()) })
+    fn unclaim(&self, name: String) -> StoreFuture<'_, ()> {
+        call(self.unclaim_name(name))
     }
 
     fn hint(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::pending())
+        Box::pin(self.hints.next())
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            match &self.file {
-                Some(file) => file.close().await,
-                None => self.database.close().await,
+            self.hints.close().await;
+            if let Some(file) = &self.file {
+                return file.close().await;
             }
+            if let Database::Postgres(pool) = &self.database {
+                // Without it, the lease runs out by itself.
+                let _ = tokio::time::timeout(CLOSE, self.owner.end(pool)).await;
+            }
+            self.database.close().await;
         })
     }
 }

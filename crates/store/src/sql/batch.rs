@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use super::SqlStore;
+use super::hints::TELL;
 use super::owner::Me;
 use super::write::Write;
 use crate::audit::link_hash;
-use crate::database::{Dialect, Transaction, Value, plain, searched};
+use crate::database::{Dialect, Transaction, Value, params, plain, searched};
 use crate::sqlite::{to_json, to_micros};
 use crate::{Batch, IncidentWrite, OutboxEnd, StoreError};
 
@@ -57,6 +58,9 @@ pub(super) async fn write_all(
     insert(transaction, &insert_effects(dialect), &rows.effects).await?;
     insert(transaction, &put_links(dialect), &rows.links).await.map_err(no_incident)?;
     insert(transaction, &insert_deliveries(dialect), &rows.deliveries).await?;
+    if dialect == Dialect::Postgres && me.has_others && !rows.effects.is_empty() {
+        transaction.fetch(TELL, params![me.key]).await?;
+    }
     Ok(failed)
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::SqlStore;
-use super::owner::{is_free, is_mine};
+use super::owner::{self, is_free, is_mine, lives};
 use super::write::{Answer, Write};
 use crate::database::{Dialect, Row, Transaction, Value, params};
 use crate::{DeadLetter, OutboxEnd, OutboxRow, StoreError};
@@ -97,14 +97,25 @@ const ONE_EACH: &str = "AND NOT EXISTS (SELECT 1 FROM outbox AS older WHERE \
      older.incident_id = outbox.incident_id AND older.kind = outbox.kind \
      AND older.id < outbox.id AND older.not_before <= $2)";
 
+/// What is to be claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) kind: &'static str,
+    pub(super) now: Timestamp,
+    pub(super) limit: u32,
+    pub(super) one_each: bool,
+}
+
 impl SqlStore {
-    pub(super) async fn claim_rows(
-        &self,
-        kind: &'static str,
-        now: Timestamp,
-        limit: u32,
-        one_each: bool,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
+    pub(super) async fn claim_rows(&self, wanted: Wanted) -> Result<Vec<OutboxRow>, StoreError> {
+        match self.database.dialect() {
+            Dialect::Sqlite => self.claim_in_process(wanted).await,
+            Dialect::Postgres => self.claim_in_rows(wanted).await,
+        }
+    }
+
+    async fn claim_in_process(&self, wanted: Wanted) -> Result<Vec<OutboxRow>, StoreError> {
+        let Wanted { kind, now, limit, one_each } = wanted;
         let turn = self.claims.turn(kind);
         let _turn = turn.write().await;
         let (mut one_each_only, mut busy) = ("", Vec::new());
@@ -126,6 +137,32 @@ impl SqlStore {
         Ok(rows)
     }
 
+    async fn claim_in_rows(&self, wanted: Wanted) -> Result<Vec<OutboxRow>, StoreError> {
+        let Wanted { kind, now, limit, one_each } = wanted;
+        let me = self.owner.key();
+        let mut transaction = self.database.begin().await?;
+        if one_each {
+            // One replica at a time, so that what others have claimed is seen.
+            let sql = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.outbox.' || $1))";
+            transaction.execute(sql, params![kind]).await?;
+        }
+        let sql = claim(one_each);
+        let rows = transaction.fetch(sql, params![kind, now, &*me, limit]).await?;
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in &rows {
+            claimed.push((row.int("not_before")?, read(row)?));
+        }
+        if claimed.is_empty() {
+            let sql = format!("SELECT 1 WHERE {}", lives("$1"));
+            if transaction.fetch(sql, params![&*me]).await?.is_empty() {
+                return Err(owner::lost());
+            }
+        }
+        transaction.commit().await?;
+        claimed.sort_by_key(|(not_before, row)| (*not_before, row.id));
+        Ok(claimed.into_iter().map(|(_, row)| row).collect())
+    }
+
     pub(super) async fn delay_row(
         &self,
         id: i64,
@@ -140,7 +177,12 @@ impl SqlStore {
     }
 
     pub(super) async fn release_rows(&self, ids: Vec<i64>) -> Result<(), StoreError> {
-        self.claims.end(&ids);
+        match self.database.dialect() {
+            Dialect::Sqlite => self.claims.end(&ids),
+            Dialect::Postgres => {
+                self.write(Write::ReleaseRows { ids }).await?;
+            }
+        }
         Ok(())
     }
 
@@ -170,6 +212,43 @@ impl SqlStore {
         let rows = self.database.fetch(sql, params![before, limit]).await?;
         rows.iter().map(read_dead_letter).collect()
     }
+}
+
+/// Claims rows of the kind `$1` that are due at `$2` for `$3`. What somebody else is about to claim
+/// or to end is left to him.
+fn claim(one_each: bool) -> String {
+    let (dialect, me) = (Dialect::Postgres, "$3");
+    let one_each_only = if one_each {
+        let free = is_free(dialect, "busy.replica", me);
+        format!(
+            "{ONE_EACH} AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE \
+               busy.incident_id = outbox.incident_id AND busy.kind = outbox.kind AND NOT {free})"
+        )
+    } else {
+        String::new()
+    };
+    let (free, lives) = (is_free(dialect, "outbox.replica", me), lives(me));
+    format!(
+        "WITH chosen AS MATERIALIZED (SELECT id AS chosen_id FROM outbox \
+           WHERE kind = $1 AND not_before <= $2 AND {free} AND {lives} {one_each_only} \
+           ORDER BY not_before, id LIMIT $4 FOR UPDATE OF outbox SKIP LOCKED) \
+         UPDATE outbox SET replica = $3 FROM chosen WHERE id = chosen_id \
+         RETURNING not_before, {ROW}"
+    )
+}
+
+pub(super) async fn release(
+    transaction: &mut Transaction,
+    me: &str,
+    ids: &[i64],
+) -> Result<Answer, StoreError> {
+    let rows: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
+    let ids = transaction.dialect().rows("$1", "new", "id bigint");
+    let sql = format!(
+        "UPDATE outbox SET replica = NULL WHERE id IN (SELECT new.id FROM {ids}) AND replica = $2"
+    );
+    transaction.execute(sql, vec![Value::rows(&rows), me.into()]).await?;
+    Ok(Answer::Done)
 }
 
 pub(super) async fn delay(

@@ -13,6 +13,7 @@ use crate::{Attempt, Batch, Change, ChangeRow, DeadLetter, StoreError, TargetLoc
 pub(super) enum Write {
     Batch(Batch),
     Delay { id: i64, counts: bool, error: String, not_before: Timestamp },
+    ReleaseRows { ids: Vec<i64> },
     Replay { id: i64, now: Timestamp },
     BeginAttempt { attempt: Attempt, token: i64 },
     FinishAttempt { id: AttemptId, outcome: Json, at: Timestamp },
@@ -55,6 +56,7 @@ pub(super) async fn apply(
         Write::Delay { id, counts, error, not_before } => {
             outbox::delay(to, me.key, *id, *counts, error, *not_before).await
         }
+        Write::ReleaseRows { ids } => outbox::release(to, me.key, ids).await,
         Write::Replay { id, now } => outbox::replay(to, *id, *now).await,
         Write::BeginAttempt { attempt, token } => attempts::begin(to, attempt, *token).await,
         Write::FinishAttempt { id, outcome, at } => attempts::finish(to, *id, outcome, *at).await,

@@ -73,6 +73,15 @@ impl PostgresTasks {
         Ok(Self { database, committer })
     }
 
+    /// The tasks of an agent in a database whose tables are made.
+    pub(crate) async fn on(pool: PgPool, agent: &str) -> Result<Self, StoreError> {
+        let process = "SELECT gen_random_uuid()::text";
+        let process: String = sqlx::query_scalar(process).fetch_one(&pool).await?;
+        let database = Database { pool, agent: agent.into(), process: process.into() };
+        let committer = Arc::new(Committer::start(database.clone()));
+        Ok(Self { database, committer })
+    }
+
     /// Closes every connection; what waited to be written is.
     pub async fn close(&self) {
         self.committer.close().await;

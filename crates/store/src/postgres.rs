@@ -1,0 +1,158 @@
+//! PostgreSQL: a schema for each agent, connections whose statements end in time, and the replica's
+//! lease by the clock of the server.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::sqlite::to_json;
+use crate::{OpenOptions, Replica, StoreError};
+
+const CONNECTIONS: u32 = 8;
+/// How long a call waits for a connection.
+const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+/// How long opening may take: another replica may be bringing the tables to this version.
+const OPEN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Connects as an agent and brings its tables to this version.
+pub(crate) async fn connect(url: &str, agent: &str) -> Result<PgPool, StoreError> {
+    let schema = schema_of(agent);
+    let options: PgConnectOptions = url.parse()?;
+    let options = options.application_name(agent).options([
+        ("search_path", schema.as_str()),
+        // The server itself ends a statement that takes too long, and the transaction of a process
+        // that was frozen within it.
+        ("statement_timeout", "10000"),
+        ("idle_in_transaction_session_timeout", "5000"),
+        // A plan that was made while the tables were empty would scan them ever after.
+        ("plan_cache_mode", "force_custom_plan"),
+    ]);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTION_WAIT);
+    let ready = async {
+        let pool = pool.connect_with(options).await?;
+        make_schema(&pool, &schema).await?;
+        migrate(&pool).await?;
+        Ok(pool)
+    };
+    let outcome = tokio::time::timeout(OPEN_DEADLINE, ready).await;
+    outcome.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)))
+}
+
+/// The name of an agent as that of its schema.
+fn schema_of(agent: &str) -> String {
+    agent.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_").to_ascii_lowercase()
+}
+
+/// Makes the schema where it is missing and this role may.
+async fn make_schema(pool: &PgPool, schema: &str) -> Result<(), StoreError> {
+    let present = "SELECT current_user::text AS role, \
+                     has_schema_privilege(oid, 'CREATE') AS may_create \
+                   FROM pg_namespace WHERE nspname = $1";
+    let present = sqlx::query(present).bind(schema).fetch_optional(pool).await?;
+    let is_usable = match present {
+        Some(row) => row.try_get("may_create")?,
+        None => {
+            let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+            match sqlx::query(AssertSqlSafe(create)).execute(pool).await {
+                // Made by another replica at the same moment.
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => true,
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => {
+                    false
+                }
+                outcome => outcome.map(|_| true)?,
+            }
+        }
+    };
+    if is_usable {
+        return Ok(());
+    }
+    let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(pool).await?;
+    Err(StoreError::NoSchema { schema: schema.to_owned(), role })
+}
+
+async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await?;
+    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+    let outcome = sqlx::migrate!("migrations/postgres").run(&mut *connection).await;
+    sqlx::query("RESET statement_timeout").execute(&mut *connection).await?;
+    Ok(outcome?)
+}
+
+/// Ends the leases of replicas that are proven dead, and those that ran out long ago.
+pub(crate) async fn bury_replicas(pool: &PgPool, options: &OpenOptions) -> Result<(), StoreError> {
+    let rows = sqlx::query("SELECT id, body FROM replica").fetch_all(pool).await?;
+    let mut dead: Vec<String> = Vec::new();
+    for row in rows {
+        let body: String = row.try_get("body")?;
+        let replica = serde_json::from_str::<Replica>(&body);
+        if replica.is_ok_and(|replica| (options.is_dead)(&replica)) {
+            dead.push(row.try_get("id")?);
+        }
+    }
+    sqlx::query(
+        "DELETE FROM replica WHERE id = ANY($1) OR expires_at < clock_timestamp() - interval '1 day'",
+    )
+    .bind(dead)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Begins a lease under a new key.
+pub(crate) async fn begin_lease(
+    pool: &PgPool,
+    replica: &Replica,
+    lease: Duration,
+) -> Result<String, StoreError> {
+    let key = sqlx::query_scalar(
+        "INSERT INTO replica (id, body, expires_at) \
+         VALUES ($1 || '/' || gen_random_uuid(), $2, \
+           clock_timestamp() + $3 * interval '1 microsecond') RETURNING id",
+    )
+    .bind(&replica.id)
+    .bind(to_json(replica))
+    .bind(micros(lease))
+    .fetch_one(pool)
+    .await?;
+    Ok(key)
+}
+
+/// Prolongs a lease. `None`: it had run out; else whether other replicas live.
+pub(crate) async fn prolong_lease(
+    pool: &PgPool,
+    key: &str,
+    lease: Duration,
+) -> Result<Option<bool>, StoreError> {
+    let others = sqlx::query_scalar(
+        "UPDATE replica SET expires_at = clock_timestamp() + $2 * interval '1 microsecond' \
+         WHERE id = $1 AND expires_at > clock_timestamp() \
+         RETURNING EXISTS (SELECT 1 FROM replica AS other \
+           WHERE other.id <> $1 AND other.expires_at > clock_timestamp())",
+    )
+    .bind(key)
+    .bind(micros(lease))
+    .fetch_optional(pool)
+    .await?;
+    Ok(others)
+}
+
+pub(crate) async fn end_lease(pool: &PgPool, key: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM replica WHERE id = $1").bind(key).execute(pool).await?;
+    Ok(())
+}
+
+fn micros(lease: Duration) -> f64 {
+    lease.as_secs_f64() * 1_000_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema_of;
+
+    #[test]
+    fn a_schema_has_the_name_of_its_agent() {
+        assert_eq!(schema_of("diagnostic-agent"), "diagnostic_agent");
+        assert_eq!(schema_of("a\"; DROP"), "a___drop");
+    }
+}
