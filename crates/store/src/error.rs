@@ -33,7 +33,7 @@ pub enum StoreError {
     #[error("{target} is being changed by {by}")]
     Busy { target: String, by: String },
     #[error("the database is unavailable")]
-    Unavailable(#[from] sqlx::Error),
+    Unavailable(#[source] sqlx::Error),
     #[error("setting `{name}` cannot be used")]
     Setting {
         name: &'static str,
@@ -75,6 +75,15 @@ impl StoreError {
                 Self::Exists { what: what.into() }
             }
             _ => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolClosed => Self::Closed,
+            error => Self::Unavailable(error),
         }
     }
 }

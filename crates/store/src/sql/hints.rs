@@ -14,7 +14,7 @@ use super::owner::Owner;
 /// How long to wait before listening again after the connection is lost.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Tells the other replicas of this schema; `$1` is who says so.
-pub(super) const TELL: &str = "SELECT pg_notify(current_schema() || '.firebreak', $1)";
+pub(super) const TELL: &str = "SELECT pg_notify('firebreak_' || md5(current_schema()), $1)";
 
 #[derive(Debug, Default)]
 pub(super) struct Hints {
@@ -52,7 +52,7 @@ impl Hints {
 
 async fn listen(pool: &PgPool, owner: &Owner, given: &Notify) -> Result<(), sqlx::Error> {
     let channel: String =
-        sqlx::query_scalar("SELECT current_schema() || '.firebreak'").fetch_one(pool).await?;
+        sqlx::query_scalar("SELECT 'firebreak_' || md5(current_schema())").fetch_one(pool).await?;
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(&channel).await?;
     loop {
