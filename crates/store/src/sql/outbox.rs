@@ -143,7 +143,8 @@ impl SqlStore {
         let mut transaction = self.database.begin().await?;
         if one_each {
             // One replica at a time, so that what others have claimed is seen.
-            let sql = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.outbox.' || $1))";
+            let sql =
+                "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.outbox.' || $1))";
             transaction.execute(sql, params![kind]).await?;
         }
         let sql = claim(one_each);

@@ -27,7 +27,10 @@ impl Owner {
     }
 
     /// A replica whose lease in a shared database begins now.
-    pub(super) async fn of_server(pool: &PgPool, options: &OpenOptions) -> Result<Self, StoreError> {
+    pub(super) async fn of_server(
+        pool: &PgPool,
+        options: &OpenOptions,
+    ) -> Result<Self, StoreError> {
         postgres::bury_replicas(pool, options).await?;
         let key = postgres::begin_lease(pool, &options.replica, options.lease).await?;
         Ok(Self::new(&options.replica, key))
