@@ -29,8 +29,8 @@ use crate::{
     FileStore, LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture,
     Stored, TargetLock,
 };
-pub(crate) use incidents::verify_chain;
 use hints::Hints;
+pub(crate) use incidents::verify_chain;
 use outbox::{Claims, Wanted};
 use owner::{Me, Owner};
 use write::{Answer, Write};
