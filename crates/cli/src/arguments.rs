@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Incidents(Incidents),
     /// Print the timeline of an incident
     Timeline(Timeline),
+    /// List effects that were given up, or have one performed again
+    DeadLetters(DeadLetters),
     /// Look after the record of what was done
     #[command(subcommand)]
     Audit(Audit),
@@ -101,4 +103,26 @@ pub(crate) struct Verify {
     /// What ingress keeps its incidents in: a SQLite file, also one in use, or a postgres:// URL
     #[arg(long, env = "FIREBREAK_DATABASE", default_value = "data/ingress.db")]
     pub(crate) database: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeadLetters {
+    /// Where ingress answers
+    #[arg(long, global = true, default_value = "http://127.0.0.1:5000")]
+    pub(crate) url: Url,
+    #[command(subcommand)]
+    pub(crate) act: Option<LetterAct>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum LetterAct {
+    /// Print them, newest first
+    List,
+    /// Have one performed again; that stands on the timeline of its incident
+    Replay {
+        id: i64,
+        /// Who wants it
+        #[arg(long, env = "USER")]
+        by: String,
+    },
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audit;
+mod dead_letters;
 mod shipped;
 mod show;
 mod up;
@@ -23,6 +24,7 @@ pub fn main() -> ExitCode {
                 Command::Incidents(show) => show::incidents(show).await,
                 Command::Timeline(show) => show::timeline(show).await,
                 Command::Audit(Audit::Verify(verify)) => audit::verify(verify).await,
+                Command::DeadLetters(letters) => dead_letters::dead_letters(letters).await,
             }
         });
         runtime.shutdown_background();

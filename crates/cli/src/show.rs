@@ -53,15 +53,27 @@ fn incident_line(incident: &Value) -> String {
 }
 
 /// Text of an alert for a terminal: escape sequences in it do nothing.
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-async fn read_list(url: &Url, path: &str) -> anyhow::Result<Vec<Value>> {
+pub(crate) async fn read_list(url: &Url, path: &str) -> anyhow::Result<Vec<Value>> {
     let url = format!("{}{path}", url.as_str().trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-    let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
+    let body = exchange(client()?.get(&url), &url).await?;
+    serde_json::from_slice(&body).with_context(|| format!("the answer of {url}"))
+}
+
+pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?)
+}
+
+/// Sends a request and returns the body of a good answer.
+pub(crate) async fn exchange(
+    request: reqwest::RequestBuilder,
+    url: &str,
+) -> anyhow::Result<Vec<u8>> {
+    let answer = request.send().await.with_context(|| format!("ask {url}"))?;
     let status = answer.status();
     let body = answer.bytes().await.with_context(|| format!("read the answer of {url}"))?;
     anyhow::ensure!(
@@ -69,5 +81,5 @@ async fn read_list(url: &Url, path: &str) -> anyhow::Result<Vec<Value>> {
         "{url} answered {status}: {}",
         String::from_utf8_lossy(&body)
     );
-    serde_json::from_slice(&body).with_context(|| format!("the answer of {url}"))
+    Ok(body.into())
 }

@@ -6,7 +6,7 @@ use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::a2a::Server;
 use service::{Process, ProcessIdentity, Running};
-use store::{OpenOptions, Opened, Replica, Store};
+use store::{OpenOptions, Opened, Store};
 use tokio::sync::Semaphore;
 
 use crate::agent::IngressAgent;
@@ -22,30 +22,17 @@ use crate::{card, console, routes};
 /// # Errors
 /// The database is in use, or an address cannot be listened on.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
-    let options = open_options(&config, &process);
+    let this = ProcessIdentity::current();
+    let options = OpenOptions::of_process(
+        process.new_id().to_string(),
+        (this.host, this.pid, this.start_time),
+        |host, pid, start_time| ProcessIdentity { host, pid, start_time }.is_dead(),
+        config.lease(),
+        process.time_source(),
+    );
     let opened = Box::pin(store::open(&config.database, "ingress", options)).await;
     let Opened { store, tasks } = opened.context("open the database")?;
     Box::pin(start_with(config, process, store, tasks)).await
-}
-
-fn open_options(config: &Config, process: &Process) -> OpenOptions {
-    let this = ProcessIdentity::current();
-    let identity = |replica: &Replica| ProcessIdentity {
-        host: replica.host.clone(),
-        pid: replica.pid,
-        start_time: replica.start_time,
-    };
-    OpenOptions {
-        replica: Replica {
-            id: process.new_id().to_string(),
-            host: this.host,
-            pid: this.pid,
-            start_time: this.start_time,
-        },
-        lease: config.lease(),
-        is_dead: Arc::new(move |replica| identity(replica).is_dead()),
-        time: process.time_source(),
-    }
 }
 
 /// The same with a database that is open.

@@ -18,6 +18,12 @@ async function read(path) {
   return answer.json();
 }
 
+function select(id) {
+  selected = id;
+  location.hash = id;
+  refresh();
+}
+
 function row(incident) {
   const made = element("tr");
   made.tabIndex = 0;
@@ -30,7 +36,7 @@ function row(incident) {
     element("td", new Date(incident.opened_at).toLocaleTimeString()),
     element("td", incident.ticket ? `${incident.ticket.key} ${incident.ticket.status}` : ""),
   );
-  const open = () => { selected = incident.id; location.hash = selected; refresh(); };
+  const open = () => select(incident.id);
   made.addEventListener("click", open);
   made.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
   return made;
@@ -54,6 +60,25 @@ function entry(item, opened) {
   return made;
 }
 
+function letterRow(letter) {
+  const made = element("tr");
+  made.append(
+    element("td", String(letter.id)),
+    element("td", letter.kind.replaceAll("_", " ")),
+    element("td", letter.incident_id),
+    element("td", new Date(letter.died_at).toLocaleString()),
+    element("td", letter.error),
+  );
+  made.addEventListener("click", () => select(letter.incident_id));
+  return made;
+}
+
+async function showLetters() {
+  const letters = await read("/api/v1/dead-letters?limit=50");
+  byId("letters").replaceChildren(...letters.map(letterRow));
+  byId("dead").hidden = letters.length === 0;
+}
+
 async function showTimeline(incident) {
   const list = byId("timeline");
   if (list.dataset.incident !== incident.id) {
@@ -65,7 +90,9 @@ async function showTimeline(incident) {
   for (const item of items) list.append(entry(item, Date.parse(incident.opened_at)));
   byId("title").textContent = incident.title;
   const diagnosis = incident.diagnosis ? ` · ${incident.diagnosis.summary}` : "";
-  byId("facts").textContent = `${incident.id} · ${incident.phase.name.replaceAll("_", " ")}${diagnosis}`;
+  const next = incident.next_step ? ` · next: ${incident.next_step.owner}, ${incident.next_step.step}` : "";
+  const until = incident.deadline ? ` by ${new Date(incident.deadline).toLocaleTimeString()}` : "";
+  byId("facts").textContent = `${incident.id} · ${incident.phase.name.replaceAll("_", " ")}${diagnosis}${next}${until}`;
   byId("detail").hidden = false;
 }
 
@@ -81,6 +108,7 @@ async function refresh() {
     byId("empty").hidden = incidents.length > 0;
     const shown = incidents.find((incident) => incident.id === selected) || incidents[0];
     if (shown) await showTimeline(shown);
+    await showLetters();
   } catch (error) {
     byId("connection").textContent = String(error.message);
   } finally {
