@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod deployment;
+pub(crate) mod effects;
 
 use std::future::Future;
 use std::net::SocketAddr;

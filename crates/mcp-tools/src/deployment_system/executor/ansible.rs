@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use service::Secret;
 use tokio::process::Child;
 
-use super::output::{Tail, end_of, redact, redact_value};
+use super::output::{Tail, end_of, redact_value};
 use super::{Effect, ExecutorError};
 use crate::deployment_system::gate::{Gated, launcher};
 use crate::deployment_system::group::{self, MARK};
@@ -131,13 +131,13 @@ impl Waiting<'_> {
         let Self { run, directory, gated, output_bytes } = self;
         let guard = Guard(Some(gated.leader.clone()));
         let (output, ended) = match gated.open().await {
-            Ok(child) => wait(child, guard, &run.id, output_bytes, time, stop).await,
+            Ok(child) => wait(child, guard, &run, output_bytes, time, stop).await,
             Err(_) => {
                 let message = "the playbook was ended before it could act".to_owned();
                 (String::new(), Err(ExecutorError::Unreachable(message)))
             }
         };
-        let output = end_of(redact(output, &run.secrets), output_bytes);
+        let output = end_of(output, output_bytes);
         let mut effect = Effect { output, ..read_record(directory.path()) };
         for value in effect.before.iter_mut().chain(&mut effect.after) {
             redact_value(value, &run.secrets);
@@ -153,7 +153,7 @@ impl Waiting<'_> {
 async fn wait(
     mut child: Child,
     mut guard: Guard,
-    id: &str,
+    run: &Run,
     output_bytes: usize,
     time: Duration,
     stop: impl Future<Output = ()>,
@@ -177,7 +177,7 @@ async fn wait(
             }
         };
         // Also after a regular end: nothing it left in the background may go on.
-        let clear = group::end_all(guard.0.as_ref(), id, GRACE);
+        let clear = group::end_all(guard.0.as_ref(), &run.id, GRACE);
         let read_on = async {
             if !is_read {
                 let _ = tokio::time::timeout(READ_ON, &mut read).await;
@@ -186,14 +186,14 @@ async fn wait(
         (end, tokio::join!(clear, read_on).0)
     };
     let _ = child.wait().await;
-    let mut output = out.into_text();
-    output.push_str(&err.into_text());
+    let mut output = out.into_text(&run.secrets);
+    output.push_str(&err.into_text(&run.secrets));
     let outcome = match (cleared, end) {
         (Err(error), _) => return (output, Err(ExecutorError::Unknown(error.to_string()))),
         (Ok(left), end) => {
             if !left.is_empty() {
                 let left = left.join(", ");
-                tracing::warn!(change.id = id, "ended what the playbook left behind: {left}");
+                tracing::warn!(change.id = run.id, "ended what the playbook left behind: {left}");
                 output.push_str(&format!("\nfirebreak: ended what it left behind: {left}\n"));
             }
             outcome_of(end)

@@ -8,6 +8,9 @@ use serde_json::Value;
 use service::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+/// Fewer characters of a secret tell nothing.
+const BEGUN: usize = 3;
+
 /// The end of a stream. More is read and dropped, so that the writer never waits for us.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -34,13 +37,14 @@ impl Tail {
         }
     }
 
-    pub(super) fn into_text(mut self) -> String {
+    pub(super) fn into_text(mut self, secrets: &[Secret]) -> String {
         if self.is_cut {
             // Half a line may hold half a secret, which redaction would not know.
             let end = self.kept.iter().position(|&byte| byte == b'\n');
             self.kept.drain(..end.map_or(self.kept.len(), |at| at + 1));
         }
-        String::from_utf8_lossy(&self.kept).into_owned()
+        let text = String::from_utf8_lossy(&self.kept).into_owned();
+        redact(without_begun(text, secrets), secrets)
     }
 }
 
@@ -63,6 +67,20 @@ pub(in crate::deployment_system) fn redact(text: String, secrets: &[Secret]) -> 
             .expect("a valid pattern")
     });
     ASSIGNED.replace_all(&without(text, secrets), "${1}***").into_owned()
+}
+
+/// Takes out the beginning of a secret that a text ends with: whoever wrote it was ended in between.
+fn without_begun(mut text: String, secrets: &[Secret]) -> String {
+    let begun = |secret: &Secret| {
+        let secret = secret.reveal();
+        let ends = secret.char_indices().map(|(at, _)| at).skip(BEGUN).collect::<Vec<_>>();
+        ends.into_iter().rev().find(|&end| text.ends_with(&secret[..end]))
+    };
+    if let Some(length) = secrets.iter().filter_map(begun).max() {
+        text.truncate(text.len() - length);
+        text.push_str("***");
+    }
+    text
 }
 
 /// Takes `secrets` out of every text of a value.
@@ -106,13 +124,16 @@ mod tests {
         let read = async |text: &[u8]| {
             let mut tail = Tail::new(1000);
             tail.read(Some(text)).await;
-            tail.into_text()
+            tail.into_text(&[Secret::new("hunter2")])
         };
         let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
         let kept = read(long.as_bytes()).await;
         assert!(kept.starts_with("line ") && kept.ends_with("line 9999\n"));
         assert!((900..=2000).contains(&kept.len()), "{}", kept.len());
         assert_eq!(read(b"short").await, "short");
+        assert_eq!(read(b"password hunter2 and hunte").await, "password *** and ***");
+        assert_eq!(read(b"who hun").await, "who ***");
+        assert_eq!(read(b"who hu").await, "who hu");
     }
 
     #[test]
