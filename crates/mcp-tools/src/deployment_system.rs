@@ -205,8 +205,8 @@ pub async fn start_with(
     Ok(Running { address })
 }
 
-/// Keeps this replica's lease, on which its changes stay its own; at shutdown once more, for what is
-/// still in hand.
+/// Keeps this replica's lease, on which its changes stay its own; at shutdown once more, until what is
+/// in hand has ended. What is left then is free for others.
 async fn live(deployer: Arc<change::Deployer>, lease: Duration) {
     let shutdown = deployer.process.shutdown_token();
     loop {
@@ -219,10 +219,13 @@ async fn live(deployer: Arc<change::Deployer>, lease: Duration) {
             Err(error) => tracing::warn!(%error, "no sign of life given"),
         }
         if is_last {
-            return;
+            break;
         }
         let _ = tokio::time::timeout(lease / 3, shutdown.cancelled()).await;
     }
+    deployer.at_work.close();
+    deployer.at_work.wait().await;
+    deployer.store.close().await;
 }
 
 /// Looks for changes of processes that are gone, at once and from time to time.

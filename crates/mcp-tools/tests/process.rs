@@ -4,104 +4,15 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-
-use a2a_types::mcp::deployment::{
-    Change, ChangeState, RESTART_SERVICE, RUN_PLAYBOOK, STATUS, StatusInput, StatusOutput,
-};
+use a2a_types::mcp::deployment::{Change, ChangeState, RESTART_SERVICE, RUN_PLAYBOOK};
 use mcp_tools::deployment_system::Config;
-use rpc::mcp::client::{Client, Options};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use service::Process;
 use support::admin::Admin;
 use support::deployment::{ADMIN_TOKEN, config, playbook, request};
 use support::effects::{effects, effects_reach, processes_of, program, slow_effect, until};
-use support::{PATIENCE, client};
-
-/// A run of the program, killed with its executors when the test ends.
-struct Program {
-    child: Child,
-    client: Client,
-}
-
-impl Program {
-    fn start(directory: &Path, config: &Config) -> Self {
-        let listen = service::own_loopback_address();
-        let child = spawn(directory, config, &listen);
-        let client = client(listen.parse().unwrap(), Options::default());
-        Self { child, client }
-    }
-
-    async fn call<O: serde::de::DeserializeOwned>(
-        &self,
-        tool: &str,
-        input: &impl serde::Serialize,
-    ) -> O {
-        self.client.call(tool, input, PATIENCE).await.unwrap()
-    }
-
-    async fn is_ready(&self) {
-        let input = StatusInput { change_id: Some("none".into()), ..StatusInput::default() };
-        let wait = async {
-            while self.client.call::<_, StatusOutput>(STATUS, &input, PATIENCE).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(3 * PATIENCE, wait).await.expect("the program answers");
-    }
-
-    fn signal(&self, signal: Signal) {
-        signal_to(self.child.id(), signal);
-    }
-
-    async fn has_ended(&mut self) -> ExitStatus {
-        let mut status = None;
-        until("the program has ended", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        })
-        .await;
-        status.unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn signal_to(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
-}
-
-fn spawn(directory: &Path, config: &Config, listen: &str) -> Child {
-    let file = directory.join("deployment-system.yaml");
-    let settings = json!({
-        "listen": listen,
-        "access": {"allowed_hosts": [listen.split(':').next()]},
-        "inventory": config.inventory,
-        "ansible_directory": config.ansible_directory,
-        "ansible_playbook": config.ansible_playbook,
-        "database": config.database,
-        "work_directory": config.work_directory,
-        "lease_seconds": 2
-    });
-    std::fs::write(&file, settings.to_string()).unwrap();
-    let log = directory.join("program.log");
-    let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_deployment-system"))
-        .arg("--config")
-        .arg(file)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
-}
+use support::program::Program;
 
 async fn site(text: &str) -> (tempfile::TempDir, Admin, Config) {
     let directory = tempfile::tempdir().unwrap();

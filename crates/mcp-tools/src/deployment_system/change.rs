@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use service::{Process, Secret};
 use store::{Store, StoreError};
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use super::act::Acted;
 use super::action::Action;
@@ -41,6 +42,8 @@ pub(super) struct Deployer {
     pub(super) held: Mutex<Held>,
     /// Rung when there may be something to do about them.
     pub(super) bell: Notify,
+    /// The changes in hand.
+    pub(super) at_work: TaskTracker,
 }
 
 /// A target of the inventory with what changes it.
@@ -83,8 +86,8 @@ impl Deployer {
                 Reachable { service: target.service, executor, playbooks: target.playbooks };
             targets.insert(name, reachable);
         }
-        let (held, bell) = Default::default();
-        Ok(Self { config, targets, playbooks, ansible, store, process, held, bell })
+        let (held, bell, at_work) = Default::default();
+        Ok(Self { config, targets, playbooks, ansible, store, process, held, bell, at_work })
     }
 
     pub(super) fn concurrent_calls(&self) -> usize {
@@ -122,12 +125,12 @@ impl Deployer {
         // Goes on when the caller goes away, and shutdown waits for it.
         let id = format!("chg_{}", self.process.new_id());
         let (deployer, change_id) = (self.clone(), id.clone());
-        let task = self.process.spawn(async move {
+        let task = self.process.spawn(self.at_work.track_future(async move {
             match deployer.begin(change_id, checked).await? {
                 Ok(begun) => deployer.carry_out(begun).await,
                 Err(recorded) => Ok(recorded),
             }
-        });
+        }));
         match task.await {
             Ok(answer) => answer,
             Err(error) => {

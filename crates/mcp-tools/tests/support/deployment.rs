@@ -89,7 +89,7 @@ pub(crate) fn request(action: &str, target: &str, parameters: Value, key: &str) 
         parameters,
         idempotency_key: key.to_owned(),
         grant: Some(grant),
-        deadline: in_seconds(30),
+        deadline: in_seconds(55),
         fencing_token: None,
         dry_run: false,
     }

@@ -4,6 +4,7 @@
 pub(crate) mod admin;
 pub(crate) mod deployment;
 pub(crate) mod effects;
+pub(crate) mod program;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::{Process, Running};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A started server and a client of it.
 pub(crate) struct Served {
