@@ -14,8 +14,8 @@ mod suite {
     pub(crate) mod targets;
 }
 
-/// `every`: all backends. `several`: those that more than one process may use. `written`: those whose
-/// rows somebody can make unreadable.
+/// `every`: all backends. `several`: those that more than one process may use. `written`: those that
+/// others can read and spoil.
 macro_rules! behaviours {
     ($with:ident) => {
         $with! {
@@ -138,6 +138,8 @@ macro_rules! behaviours {
             }
             written {
                 incidents: an_unreadable_incident_harms_no_other;
+                audit: a_reader_beside_the_store_sees_the_same;
+                audit: a_timeline_without_its_incident_is_found;
             }
         }
     };

@@ -215,3 +215,34 @@ pub(crate) async fn a_chain_goes_on_after_a_restart(h: &Harness) {
     store.commit(batch([write])).await.unwrap();
     assert_eq!(store.verify_audit(id(1)).await.unwrap(), 6);
 }
+
+pub(crate) async fn a_reader_beside_the_store_sees_the_same(h: &Harness) {
+    let store = chain(h).await;
+    let reader = h.reader().await;
+    let (one, two) = (id(1).to_string(), id(2).to_string());
+    assert_eq!(reader.incidents("", 9).await.unwrap(), [one.clone(), two.clone()]);
+    assert_eq!(reader.incidents("", 1).await.unwrap(), std::slice::from_ref(&one));
+    assert_eq!(reader.incidents(&one, 9).await.unwrap(), std::slice::from_ref(&two));
+    assert!(reader.incidents(&two, 9).await.unwrap().is_empty());
+    assert_eq!(reader.verify(&one).await.unwrap(), 5);
+    tell(&store, 1, &["row 6"]).await;
+    assert_eq!(reader.verify(&one).await.unwrap(), 6, "what is written meanwhile too");
+    edited(h, |rows| {
+        rows.remove(&6);
+    })
+    .await;
+    let named = reader.verify(&one).await;
+    assert!(matches!(named, Err(StoreError::BrokenChain { sequence: 6, .. })), "{named:?}");
+    assert_eq!(reader.verify(&two).await.unwrap(), 1);
+    reader.close().await;
+}
+
+pub(crate) async fn a_timeline_without_its_incident_is_found(h: &Harness) {
+    let _store = chain(h).await;
+    let reader = h.reader().await;
+    assert!(reader.orphans(9).await.unwrap().is_empty());
+    h.delete_alone(id(1)).await;
+    assert_eq!(reader.orphans(9).await.unwrap(), [(id(1).to_string(), 1)]);
+    assert_eq!(reader.incidents("", 9).await.unwrap(), [id(2).to_string()]);
+    reader.close().await;
+}

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use store::{AuditText, MemoryDatabase, OpenOptions, Replica, Store, StoreError};
+use store::{AuditReader, AuditText, MemoryDatabase, OpenOptions, Replica, Store, StoreError};
 use tempfile::TempDir;
 
 use super::sample::at;
@@ -89,12 +89,24 @@ impl Harness {
         agent: &'static str,
         options: OpenOptions,
     ) -> Result<Arc<dyn Store>, StoreError> {
-        let database = match &self.backend {
-            Backend::Memory(database) => return Ok(database.open(agent, options)),
+        if let Backend::Memory(database) = &self.backend {
+            return Ok(database.open(agent, options));
+        }
+        Ok(store::open(&self.setting(), agent, options).await?.store)
+    }
+
+    /// Somebody who may read only.
+    pub(crate) async fn reader(&self) -> AuditReader {
+        AuditReader::open(&self.setting(), self.agent).await.unwrap()
+    }
+
+    /// What a program's `database` setting says.
+    fn setting(&self) -> String {
+        match &self.backend {
+            Backend::Memory(_) => unreachable!("it is in no file and on no server"),
             Backend::Sqlite(directory) => directory.path().join("test.db").display().to_string(),
             Backend::Postgres { url } => url.clone(),
-        };
-        Ok(store::open(&database, agent, options).await?.store)
+        }
     }
 
     fn options(&self, id: &str) -> OpenOptions {
@@ -202,6 +214,15 @@ impl Harness {
         };
         let rows = rows.into_iter();
         rows.map(|(sequence, body, hash)| (sequence, AuditText { body, hash })).collect()
+    }
+
+    /// Deletes an incident, but not what belongs to it.
+    pub(crate) async fn delete_alone(&self, id: IncidentId) {
+        let unchecked = match &self.backend {
+            Backend::Postgres { .. } => "SET session_replication_role = replica",
+            _ => "PRAGMA foreign_keys = OFF",
+        };
+        self.sql(format!("{unchecked}; DELETE FROM incident WHERE id = '{id}'")).await;
     }
 
     /// Runs statements past the store.
