@@ -64,6 +64,7 @@ impl StoreError {
         matches!(
             self,
             Self::Exists { .. }
+                | Self::Conflict { .. }
                 | Self::Unreadable { .. }
                 | Self::Unavailable(sqlx::Error::Database(_))
         )

@@ -40,7 +40,7 @@ pub(crate) async fn connect(url: &str, agent: &str) -> Result<PgPool, StoreError
 }
 
 /// The name of an agent as that of its schema.
-fn schema_of(agent: &str) -> String {
+pub(crate) fn schema_of(agent: &str) -> String {
     agent.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_").to_ascii_lowercase()
 }
 

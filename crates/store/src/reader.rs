@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use crate::StoreError;
 use crate::database::{Database, params};
+use crate::postgres::schema_of;
 use crate::sql::verify_chain;
 use crate::tasks::{Kind, check_database};
 
@@ -85,7 +86,7 @@ async fn read_file(path: &Path) -> Result<Database, StoreError> {
 }
 
 async fn read_server(url: &str, agent: &str) -> Result<Database, StoreError> {
-    let schema = agent.replace('-', "_");
+    let schema = schema_of(agent);
     let options: PgConnectOptions = url.parse()?;
     let options = options.application_name("firebreak-audit").options([
         ("search_path", schema.as_str()),

@@ -113,6 +113,7 @@ macro_rules! behaviours {
             several {
                 incidents: replicas_that_write_from_one_base_do_not_overwrite;
                 incidents: racing_replicas_open_one_incident_of_a_key;
+                incidents: replicas_that_reopen_and_open_of_one_key_do_not_both;
                 targets: racing_replicas_never_get_the_same_token;
                 changes: racing_replicas_begin_one_change_of_a_target;
                 changes: racing_replicas_never_lower_a_fence;

@@ -247,7 +247,7 @@ async fn update_incidents(
          RETURNING incident.id"
     );
     let history = |row: &IncidentRow| StoreError::Conflict { what: row.id.clone() };
-    missing(transaction, sql, rows, history).await
+    missing(transaction, sql, rows, history).await.map_err(another_is_open)
 }
 
 async fn insert_incidents(
@@ -331,6 +331,16 @@ async fn insert<T: Serialize>(
         transaction.execute(sql.to_owned(), vec![Value::rows(rows)]).await?;
     }
     Ok(())
+}
+
+/// Another replica opened an incident of the key at the same moment, which no condition sees.
+fn another_is_open(error: StoreError) -> StoreError {
+    match &error {
+        StoreError::Unavailable(sqlx::Error::Database(cause)) if cause.is_unique_violation() => {
+            StoreError::Conflict { what: "the open incident of a key".into() }
+        }
+        _ => error,
+    }
 }
 
 fn no_incident(error: StoreError) -> StoreError {

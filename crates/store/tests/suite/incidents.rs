@@ -183,6 +183,22 @@ pub(crate) async fn racing_replicas_open_one_incident_of_a_key(h: &Harness) {
     assert_eq!(one.incidents(99, None).await.unwrap().len(), 10);
 }
 
+pub(crate) async fn replicas_that_reopen_and_open_of_one_key_do_not_both(h: &Harness) {
+    let (one, two) = h.two().await;
+    for round in 0..10 {
+        let (key, old) = (format!("k{round}"), 1 + 2 * round);
+        put(&one, [closed(incident(old, &key))]).await;
+        let reopened = write(incident(old, &key), stored(&one, old).await.base);
+        let outcomes = join_all([
+            one.commit(batch([reopened])),
+            two.commit(batch([first(incident(old + 1, &key))])),
+        ])
+        .await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        assert!(outcomes.iter().any(is_conflict), "{outcomes:?}");
+    }
+}
+
 pub(crate) async fn an_alert_leads_to_its_last_incident(h: &Harness) {
     let store = h.open().await;
     put(&store, [closed(incident(1, "k")), incident(2, "k")]).await;
