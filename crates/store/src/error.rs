@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::trouble::Trouble;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{} is in use by another process", path.display())]
@@ -32,7 +34,7 @@ pub enum StoreError {
     Fenced { target: String, seen: i64 },
     #[error("{target} is being changed by {by}")]
     Busy { target: String, by: String },
-    #[error("the database is unavailable")]
+    #[error("{}", Trouble::of(.0).words())]
     Unavailable(#[source] sqlx::Error),
     #[error("setting `{name}` cannot be used")]
     Setting {
@@ -56,18 +58,24 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(error) if Trouble::of(error).may_pass())
+    }
+
+    /// Whether the database ended the transaction because of another one, and takes it again.
+    pub(crate) fn is_collision(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if Trouble::of(error) == Trouble::Collided)
     }
 
     /// Whether other writes of the same transaction may succeed without the one that failed.
     pub(crate) fn is_of_one_write(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Exists { .. }
-                | Self::Conflict { .. }
-                | Self::Unreadable { .. }
-                | Self::Unavailable(sqlx::Error::Database(_))
-        )
+            | Self::Conflict { .. }
+            | Self::Unreadable { .. }
+            | Self::Refused { .. } => true,
+            Self::Unavailable(error) => Trouble::of(error) == Trouble::Refused,
+            _ => false,
+        }
     }
 
     pub(crate) fn on_insert(error: sqlx::Error, what: impl Into<String>) -> Self {

@@ -20,6 +20,7 @@ mod sqlite;
 mod targets;
 mod tasks;
 mod tickets;
+mod trouble;
 
 pub use alive::keep_alive;
 pub use attempts::{Attempt, AttemptRow};

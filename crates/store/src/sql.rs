@@ -3,6 +3,7 @@
 mod attempts;
 mod batch;
 mod changes;
+mod committer;
 mod hints;
 mod incidents;
 mod names;
@@ -29,10 +30,11 @@ use crate::{
     FileStore, LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture,
     Stored, TargetLock,
 };
+use committer::{Committer, Writer};
 use hints::Hints;
 pub(crate) use incidents::verify_chain;
 use outbox::{Claims, Wanted};
-use owner::{Me, Owner};
+use owner::Owner;
 use write::{Answer, Write};
 
 /// How long a call may take, with its wait for a connection.
@@ -45,7 +47,8 @@ const CLOSE: Duration = Duration::from_secs(2);
 pub(crate) struct SqlStore {
     database: Database,
     owner: Arc<Owner>,
-    claims: Claims,
+    claims: Arc<Claims>,
+    committer: Committer,
     time: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     hints: Hints,
     /// What keeps other processes out of a file.
@@ -62,41 +65,37 @@ impl SqlStore {
     pub(crate) fn on_file(file: FileStore, options: &OpenOptions) -> Self {
         let database =
             Database::Sqlite { writer: file.writer.clone(), readers: file.readers.clone() };
-        Self {
-            database,
-            owner: Arc::new(Owner::of_file(&options.replica, (options.time)())),
-            claims: Claims::default(),
-            time: options.time.clone(),
-            hints: Hints::default(),
-            file: Some(file),
-        }
+        let owner = Arc::new(Owner::of_file(&options.replica, (options.time)()));
+        Self::over(database, owner, Some(file), options)
     }
 
     pub(crate) async fn on_server(pool: PgPool, options: &OpenOptions) -> Result<Self, StoreError> {
         let owner = Arc::new(Owner::of_server(&pool, options).await?);
-        let hints = Hints::default();
-        hints.listen(pool.clone(), owner.clone());
-        Ok(Self {
-            database: Database::Postgres(pool),
-            owner,
-            claims: Claims::default(),
-            time: options.time.clone(),
-            hints,
-            file: None,
-        })
+        let store = Self::over(Database::Postgres(pool.clone()), owner.clone(), None, options);
+        store.hints.listen(pool, owner);
+        Ok(store)
+    }
+
+    fn over(
+        database: Database,
+        owner: Arc<Owner>,
+        file: Option<FileStore>,
+        options: &OpenOptions,
+    ) -> Self {
+        let claims = Arc::new(Claims::default());
+        let writer = Writer {
+            database: database.clone(),
+            owner: owner.clone(),
+            claims: claims.clone(),
+            lock: file.as_ref().map(|file| Arc::downgrade(&file.lock)),
+        };
+        let (committer, hints) = (Committer::start(writer), Hints::default());
+        Self { database, owner, claims, committer, time: options.time.clone(), hints, file }
     }
 
     /// Commits a write.
     async fn write(&self, write: Write) -> Result<Answer, StoreError> {
-        let mut transaction = self.database.begin().await?;
-        let (key, claimed) = (self.owner.key(), self.claims.all());
-        let me = Me { key: &key, claimed: &claimed, has_others: self.owner.has_others() };
-        let written = write::apply(&mut transaction, me, &write).await;
-        match written {
-            Ok(_) => transaction.commit().await?,
-            Err(_) => transaction.rollback().await,
-        }
-        written
+        self.committer.write(write, Vec::new()).await
     }
 }
 
@@ -300,6 +299,7 @@ impl Store for SqlStore {
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
             self.hints.close().await;
+            self.committer.close().await;
             if let Some(file) = &self.file {
                 return file.close().await;
             }

@@ -32,7 +32,7 @@ pub struct FileStore {
     pub(crate) committer: Arc<Committer>,
     /// Whether some task may have a push configuration.
     pub(crate) has_pushes: Arc<AtomicBool>,
-    lock: Arc<File>,
+    pub(crate) lock: Arc<File>,
 }
 
 /// Changes that are committed together, or not at all.

@@ -23,10 +23,8 @@ impl SqlStore {
         check(&batch)?;
         let ended: Vec<i64> = batch.outbox.iter().map(OutboxEnd::id).collect();
         self.claims.check(self.database.dialect(), &ended)?;
-        let _turns = self.claims.hold(&batch.outbox).await;
-        self.write(Write::Batch(batch)).await?.done()?;
-        self.claims.end(&ended);
-        Ok(())
+        let turns = self.claims.hold(&batch.outbox).await;
+        self.committer.write(Write::Batch(batch), turns).await?.done()
     }
 }
 

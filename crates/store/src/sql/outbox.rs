@@ -172,9 +172,7 @@ impl SqlStore {
         not_before: Timestamp,
     ) -> Result<(), StoreError> {
         self.claims.check(self.database.dialect(), &[id])?;
-        self.write(Write::Delay { id, counts, error, not_before }).await?.done()?;
-        self.claims.end(&[id]);
-        Ok(())
+        self.write(Write::Delay { id, counts, error, not_before }).await?.done()
     }
 
     pub(super) async fn release_rows(&self, ids: Vec<i64>) -> Result<(), StoreError> {

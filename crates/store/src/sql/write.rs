@@ -49,9 +49,9 @@ pub(super) async fn apply(
 ) -> Result<Answer, StoreError> {
     let to = transaction;
     match write {
-        Write::Batch(batch) => match batch::write_all(to, me, &[batch]).await? {
-            failed if failed.is_empty() => Ok(Answer::Done),
-            mut failed => Err(failed.remove(0).1),
+        Write::Batch(batch) => match batch::write_all(to, me, &[batch]).await?.pop() {
+            None => Ok(Answer::Done),
+            Some((_, error)) => Err(error),
         },
         Write::Delay { id, counts, error, not_before } => {
             outbox::delay(to, me.key, *id, *counts, error, *not_before).await
