@@ -122,11 +122,11 @@ impl Draft {
         works.filter(|work| self.pause(*work).is_zero())
     }
 
-    /// The earliest moment at which something is to be done that may not begin at once.
-    pub(super) fn later(&self, now: Timestamp) -> Option<Timestamp> {
-        let works = self.asked.iter().map(|(work, _)| self.pause(*work));
-        let works = works.filter(|pause| !pause.is_zero()).map(|pause| after(now, pause));
-        works.chain(self.incident.deadline).min()
+    /// Kinds of work that may not, with the time from which they may.
+    pub(super) fn later(&self, now: Timestamp) -> impl Iterator<Item = (Work, Timestamp)> + '_ {
+        let works = self.asked.iter().map(|(work, _)| (*work, self.pause(*work)));
+        let later = works.filter(|(_, pause)| !pause.is_zero());
+        later.map(move |(work, pause)| (work, after(now, pause)))
     }
 
     fn pause(&self, work: Work) -> Duration {

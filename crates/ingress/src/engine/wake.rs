@@ -1,7 +1,7 @@
 //! Who is woken by a commit: the performer of each kind of work, the timer, the follower of an
 //! incident, the consoles. A ring that finds nobody waiting is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(crate) struct Wake {
     timer: Notify,
     /// Until when the timer sleeps; `None` while it looks at what is next.
     sleeps_until: Mutex<Option<Timestamp>>,
+    /// Kinds of work of which some falls due soon.
+    soon: Mutex<BTreeSet<Work>>,
     followers: Mutex<HashMap<IncidentId, Vec<Arc<Notify>>>>,
     /// Counts commits, for whoever watches incidents.
     changes: watch::Sender<u64>,
@@ -31,7 +33,8 @@ pub(crate) struct Wake {
 pub(super) struct News {
     incidents: Vec<IncidentId>,
     due: BTreeSet<Work>,
-    later: Option<Timestamp>,
+    later: BTreeMap<Work, Timestamp>,
+    deadline: Option<Timestamp>,
 }
 
 impl News {
@@ -39,7 +42,8 @@ impl News {
         Self {
             incidents: drafts.iter().map(|draft| draft.incident.id).collect(),
             due: drafts.iter().flat_map(Draft::due).collect(),
-            later: drafts.iter().filter_map(|draft| draft.later(now)).min(),
+            later: drafts.iter().flat_map(|draft| draft.later(now)).collect(),
+            deadline: drafts.iter().filter_map(|draft| draft.incident.deadline).min(),
         }
     }
 }
@@ -49,8 +53,11 @@ impl Wake {
         for work in &news.due {
             self.ring(*work);
         }
-        if let Some(later) = news.later {
-            self.remind(later, now);
+        for (work, due) in &news.later {
+            self.remind(*work, *due, now);
+        }
+        if let Some(deadline) = news.deadline {
+            self.look_by(deadline, now);
         }
         let followers = self.followers();
         for follower in news.incidents.iter().filter_map(|id| followers.get(id)).flatten() {
@@ -74,8 +81,21 @@ impl Wake {
         self.bells[work as usize].notified().await;
     }
 
+    /// Some work of a kind falls due later.
+    pub(crate) fn remind(&self, work: Work, due: Timestamp, now: Timestamp) {
+        self.soon.lock().expect("no panic while it is held").insert(work);
+        self.look_by(due, now);
+    }
+
+    /// Rings for the work that was to fall due soon. False: there was none.
+    pub(crate) fn ring_soon(&self) -> bool {
+        let soon = std::mem::take(&mut *self.soon.lock().expect("no panic while it is held"));
+        soon.iter().for_each(|work| self.ring(*work));
+        !soon.is_empty()
+    }
+
     /// Has the timer look again when something falls due before it wakes by itself.
-    pub(crate) fn remind(&self, due: Timestamp, now: Timestamp) {
+    fn look_by(&self, due: Timestamp, now: Timestamp) {
         // Later than that, it looks anyway.
         if due.duration_since(now) > SignedDuration::try_from(IDLE).unwrap_or(SignedDuration::MAX) {
             return;

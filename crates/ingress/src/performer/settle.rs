@@ -142,7 +142,7 @@ impl Performer {
                 let Failure { why, counts, .. } = failure;
                 tracing::warn!(incident.id = %row.incident_id, kind = row.kind, why, "again later");
                 self.engine.store.delay_outbox(row.id, *counts, why.clone(), *until).await?;
-                self.engine.wake.remind(*until, self.engine.process.now());
+                self.engine.wake.remind(work, *until, self.engine.process.now());
                 Ok(())
             }
         }

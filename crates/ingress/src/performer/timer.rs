@@ -12,7 +12,9 @@ use super::{Performer, RECOVERY};
 use crate::engine::{IDLE, Work};
 
 /// The least time between two answers to other replicas' hints.
-const HINTS: Duration = Duration::from_millis(50);
+const HINTS: Duration = Duration::from_millis(100);
+/// The longest time without a look at every kind of work, while there are reminders all the time.
+const RING: Duration = Duration::from_secs(1);
 /// Time between two looks at the dead letters.
 const LETTERS: Duration = Duration::from_secs(30);
 /// Dead letters read at a time.
@@ -22,7 +24,7 @@ impl Performer {
     pub(super) async fn keep_time(self: Arc<Self>) {
         let process = &self.engine.process;
         let clock = process.clock();
-        let mut letters_at = clock.instant();
+        let (mut letters_at, mut rung_at) = (clock.instant(), clock.instant());
         loop {
             let pause = match self.meet_times().await {
                 Ok(pause) => pause,
@@ -38,8 +40,12 @@ impl Performer {
                 }
             }
             self.engine.wake.timer_rests(process.now(), pause, clock.sleep(pause)).await;
-            self.engine.wake.ring_all();
-            self.engine.wake.tell_consoles();
+            // Without a reminder, something of a former process or of another is due.
+            if !self.engine.wake.ring_soon() || clock.instant() - rung_at > RING {
+                rung_at = clock.instant();
+                self.engine.wake.ring_all();
+                self.engine.wake.tell_consoles();
+            }
         }
     }
 

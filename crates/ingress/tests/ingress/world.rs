@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use a2a_types::TaskStore;
 use incident::OutcomeResult;
 use ingress::Config;
 use rpc::a2a::MemoryTaskStore;
@@ -61,6 +62,14 @@ impl World {
     /// Another ingress beside this one, with the same settings and the same agents, on a database of
     /// its own.
     pub(crate) async fn replica(&self, store: Arc<dyn Store>) -> Self {
+        self.replica_with(store, Arc::new(MemoryTaskStore::default())).await
+    }
+
+    pub(crate) async fn replica_with(
+        &self,
+        store: Arc<dyn Store>,
+        tasks: Arc<dyn TaskStore>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = Config {
             listen: own_loopback_address(),
@@ -68,7 +77,6 @@ impl World {
             ..self.config.clone()
         };
         let process = Process::new("ingress");
-        let tasks = Arc::new(MemoryTaskStore::default());
         let started = ingress::start_with(config.clone(), process.clone(), store, tasks);
         Box::pin(started).await.unwrap();
         Self {
