@@ -40,8 +40,8 @@ pub use security::{
     SecurityRequirement, SecurityScheme, StringList,
 };
 pub use store::{
-    Delivery, Inserted, NewTask, PAGE_BYTES, StoreFuture, TaskCursor, TaskEvent, TaskOwner,
-    TaskPage, TaskQuery, TaskRecord, TaskStore, TaskStoreError,
+    Adopted, Delivery, Expiry, Inserted, NewTask, PAGE_BYTES, StoreFuture, TaskCursor, TaskEvent,
+    TaskOwner, TaskPage, TaskQuery, TaskRecord, TaskStore, TaskStoreError, Unreadable,
 };
 pub use task::{Artifact, Task, TaskState, TaskStatus};
 

@@ -24,7 +24,7 @@ pub use card::{LIMITS_EXTENSION_URI, Profile, SkillSchemas};
 pub use client::{Client, ClientError, ClientOptions, EventStream, PeerConfig, Send};
 pub use config::{ProviderConfig, ServerConfig};
 pub use limits::LimitsConfig;
-pub use memory::MemoryTaskStore;
+pub use memory::{MemoryTaskDatabase, MemoryTaskStore};
 pub use push::{
     Answer, CallError, Connector, HostPattern, PushConfig, Refused, Resolve, SystemResolver,
 };

@@ -66,6 +66,16 @@ impl StoreError {
         matches!(self, Self::Unavailable(error) if Trouble::of(error) == Trouble::Collided)
     }
 
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        text
+    }
+
     /// Whether other writes of the same transaction may succeed without the one that failed.
     pub(crate) fn is_of_one_write(&self) -> bool {
         match self {
@@ -99,12 +109,9 @@ impl From<sqlx::Error> for StoreError {
 
 impl From<StoreError> for a2a_types::TaskStoreError {
     fn from(error: StoreError) -> Self {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
+        match error {
+            StoreError::Lost { what } => Self::Lost { id: what },
+            error => Self::Unavailable(error.with_causes()),
         }
-        Self(text)
     }
 }

@@ -4,15 +4,30 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use a2a_types::{Delivery, Inserted, NewTask, TaskState, TaskStore};
+use a2a_types::{Delivery, Expiry, Inserted, NewTask, TaskState, TaskStore};
+use futures::FutureExt;
 use futures::future::join_all;
 use postgres_server::Server;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 use store::PostgresTasks;
+use task_store_suite::Pair;
 use task_store_suite::sample::{advance, at, config, new, put, query, record};
 
 async fn connect(server: &Server, agent: &str) -> PostgresTasks {
-    PostgresTasks::connect(&server.url(), agent).await.unwrap()
+    PostgresTasks::connect(&server.url(), agent, LEASE).await.unwrap()
+}
+
+/// Longer than any test.
+const LEASE: Duration = Duration::from_secs(600);
+
+/// Ends the lease of a replica, as if it had been silent for so long.
+async fn silence(server: &Server, tasks: &PostgresTasks) {
+    let mut raw = server.url().parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    let end = "UPDATE replica SET expires_at = now() - interval '1 second' WHERE id = $1";
+    sqlx::query(end).bind(tasks.replica()).execute(&mut raw).await.unwrap();
 }
 
 /// One server for all behaviours, each as an agent of its own, which therefore sees an empty store.
@@ -33,6 +48,28 @@ macro_rules! on_postgres {
 
 task_store_suite::each_behaviour!(on_postgres);
 
+/// The same for two processes of one agent.
+macro_rules! of_replicas {
+    ($($name:ident),+) => {
+        #[tokio::test]
+        async fn every_behaviour_of_replicas_holds() {
+            let Some(server) = Server::start() else { return };
+            $(
+                println!("{}", stringify!($name));
+                let agent = stringify!($name);
+                let (one, other) = (connect(&server, agent).await, connect(&server, agent).await);
+                let be_silent = || silence(&server, &one).boxed();
+                let pair = Pair { one: &one, other: &other, silence: &be_silent };
+                task_store_suite::$name(pair).await;
+                one.close().await;
+                other.close().await;
+            )+
+        }
+    };
+}
+
+task_store_suite::each_behaviour_of_replicas!(of_replicas);
+
 #[tokio::test]
 async fn agents_that_share_a_database_do_not_mix() {
     let Some(server) = Server::start() else { return };
@@ -44,7 +81,7 @@ async fn agents_that_share_a_database_do_not_mix() {
     one.save(task.clone(), vec![event.clone()]).await.unwrap();
 
     assert_eq!(other.load("t-1".into()).await.unwrap(), None);
-    assert_eq!(other.unfinished().await.unwrap(), []);
+    assert_eq!(other.claim("t-1".into()).await.unwrap(), None);
     assert_eq!(other.list(query(9)).await.unwrap().total, 0);
     assert_eq!(other.events("t-1".into(), 0, 9).await.unwrap(), []);
     assert_eq!(other.pushes("t-1".into()).await.unwrap(), []);
@@ -55,7 +92,8 @@ async fn agents_that_share_a_database_do_not_mix() {
     other.finish_delivery(delivery.id).await.unwrap();
     assert_eq!(one.due_deliveries(at(9), 0, 9).await.unwrap().len(), 1);
     one.finish_delivery(delivery.id).await.unwrap();
-    assert_eq!(other.expire(at(9), 9).await.unwrap(), 0);
+    let expiry = Expiry { ended_before: at(9), waiting_before: at(9) };
+    assert_eq!(other.expire(expiry, 9).await.unwrap(), 0);
     assert!(matches!(other.insert(new_task).await.unwrap(), Inserted::New));
     assert_eq!(one.load("t-1".into()).await.unwrap(), Some(task));
 }
@@ -115,7 +153,7 @@ async fn a_restarted_server_has_everything_and_is_used_again() {
     assert_eq!(tasks.load("t-1".into()).await.unwrap(), Some(task.clone()));
     put(&*tasks, "t-2", TaskState::Working, 1).await;
     let again = connect(&server, "agent").await;
-    assert_eq!(again.unfinished().await.unwrap().len(), 2);
+    assert_eq!(again.list(query(9)).await.unwrap().total, 2);
     assert_eq!(again.events("t-1".into(), 0, 9).await.unwrap().len(), 1);
 }
 
@@ -124,7 +162,7 @@ async fn a_setting_names_the_server_or_a_file() {
     let Some(server) = Server::start() else { return };
     let tasks = store::open_tasks(&server.url(), "agent").await.unwrap();
     put(&*tasks, "t-1", TaskState::Working, 1).await;
-    assert_eq!(connect(&server, "agent").await.unfinished().await.unwrap().len(), 1);
+    assert_eq!(connect(&server, "agent").await.list(query(9)).await.unwrap().total, 1);
     drop(server);
     let nowhere = store::open_tasks("postgres:///tasks?host=/nowhere", "agent").await;
     assert_eq!(nowhere.unwrap_err().to_string(), "setting `database` cannot be used");
@@ -141,4 +179,20 @@ async fn one_bad_write_spoils_no_other_of_its_batch() {
         .map(|(number, _)| number)
         .collect();
     assert_eq!(failed, [7]);
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_read_holds_up_no_other() {
+    let Some(server) = Server::start() else { return };
+    let (one, other) = (connect(&server, "agent").await, connect(&server, "agent").await);
+    for number in 1..=3 {
+        put(&one, &format!("t-{number}"), TaskState::Working, 1).await;
+    }
+    let mut raw = server.url().parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    sqlx::query("UPDATE task SET task = '{}' WHERE id = 't-2'").execute(&mut raw).await.unwrap();
+    silence(&server, &one).await;
+    let adopted = other.adopt(9).await.unwrap();
+    assert_eq!(task_store_suite::sample::ids(&adopted), ["t-1", "t-3"]);
+    assert_eq!(adopted.unreadable[0].id, "t-2");
+    assert!(other.adopt(9).await.unwrap().unreadable.is_empty(), "it is reported once");
 }

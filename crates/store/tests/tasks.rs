@@ -5,12 +5,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use a2a_types::{Artifact, Inserted, NewTask, Part, TaskState, TaskStore};
+use a2a_types::{Artifact, Expiry, Inserted, NewTask, Part, TaskState, TaskStore, TaskStoreError};
 use futures::future::{join, join_all};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 use store::FileStore;
-use task_store_suite::sample::{advance, at, config, new, owner, put, query, record};
+use task_store_suite::sample::{advance, at, config, ids, new, owner, put, query, record};
 
 async fn open(directory: &Path) -> (FileStore, Arc<dyn TaskStore>) {
     let store = FileStore::open(&directory.join("test.db")).await.unwrap();
@@ -43,7 +43,7 @@ async fn a_reopened_file_has_tasks_events_and_deliveries() {
     tasks.save(task.clone(), vec![event.clone()]).await.unwrap();
     drop((store, tasks));
     let (_store, tasks) = open(directory.path()).await;
-    assert_eq!(tasks.unfinished().await.unwrap(), [task]);
+    assert_eq!(tasks.adopt(9).await.unwrap().tasks, [task]);
     assert_eq!(tasks.events("t-1".into(), 0, 9).await.unwrap(), std::slice::from_ref(&event));
     let due = tasks.due_deliveries(at(1), 0, 9).await.unwrap();
     assert_eq!((&due[0].config, &due[0].event), (&config("t-1", "a"), &event));
@@ -60,7 +60,8 @@ async fn one_bad_write_spoils_no_other_of_its_batch() {
         match outcome {
             Ok(_) => assert_ne!(number, 7),
             Err(error) => {
-                assert_eq!((number, error.0.as_str()), (7, "a task of the same id exists already"))
+                let expected = "task store: a task of the same id exists already";
+                assert_eq!((number, error.to_string().as_str()), (7, expected));
             }
         }
     }
@@ -122,7 +123,7 @@ async fn a_closed_store_answers_everyone_and_keeps_what_it_promised() {
     let (outcomes, ()) = join(join_all(inserts), store.close()).await;
     let promised = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let refused = tasks.insert(new(record("t-x", None))).await.unwrap_err();
-    assert_eq!(refused.0, "the database is closed");
+    assert_eq!(refused.to_string(), "task store: the database is closed");
     drop((store, tasks));
     let (_store, tasks) = open(directory.path()).await;
     assert_eq!(tasks.list(query(1)).await.unwrap().total, promised as u64);
@@ -138,6 +139,43 @@ async fn texts_that_no_database_holds_are_refused_by_name() {
     assert_eq!(error.to_string(), "task store: the tenant holds a NUL character");
     let error = tasks.insert(new(record("t-1", Some(&"k".repeat(513))))).await.unwrap_err();
     assert_eq!(error.to_string(), "task store: the idempotency key is longer than 512 bytes");
+}
+
+fn ended_before(second: i64) -> Expiry {
+    Expiry { ended_before: at(second), waiting_before: at(0) }
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_read_holds_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, tasks) = open(directory.path()).await;
+    for number in 1..=5 {
+        put(&*tasks, &format!("t-{number}"), TaskState::Working, 1).await;
+    }
+    drop((store, tasks));
+    let spoil = "UPDATE task SET task = '{}' WHERE id IN ('t-1', 't-4')";
+    sqlx::query(spoil).execute(&mut raw(&directory.path().join("test.db")).await).await.unwrap();
+    let (_store, tasks) = open(directory.path()).await;
+    let first = tasks.adopt(2).await.unwrap();
+    assert_eq!((first.unreadable[0].id.as_str(), ids(&first)), ("t-1", vec!["t-2"]));
+    let second = tasks.adopt(2).await.unwrap();
+    assert_eq!((second.unreadable[0].id.as_str(), ids(&second)), ("t-4", vec!["t-3"]));
+    assert!(second.unreadable[0].why.contains("a form this version cannot read"));
+    assert_eq!(ids(&tasks.adopt(2).await.unwrap()), ["t-5"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_there_already_means_that_the_task_was_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, tasks) = open(directory.path()).await;
+    let mut task = put(&*tasks, "t-1", TaskState::Working, 1).await;
+    let mut stale = task.clone();
+    let event = advance(&mut task, TaskState::Working, 2);
+    tasks.save(task.clone(), vec![event]).await.unwrap();
+    let event = advance(&mut stale, TaskState::Failed, 3);
+    let lost = TaskStoreError::Lost { id: "t-1".into() };
+    assert_eq!(tasks.save(stale, vec![event]).await, Err(lost));
+    assert_eq!(tasks.load("t-1".into()).await.unwrap(), Some(task));
 }
 
 #[tokio::test]
@@ -157,7 +195,7 @@ async fn expired_tasks_leave_room_for_new_ones() {
             }
         });
         join_all(writers).await;
-        assert_eq!(tasks.expire(at(round + 1), 999).await.unwrap(), 300);
+        assert_eq!(tasks.expire(ended_before(round + 1), 999).await.unwrap(), 300);
         pages.push(size(directory.path()).await);
     }
     // The first round makes the file, and no later one does.
@@ -206,12 +244,12 @@ async fn tasks_of_the_first_version_are_kept() {
 
     let (_store, tasks) = open(directory.path()).await;
     ended.sequence = 0;
-    assert_eq!(tasks.unfinished().await.unwrap(), [going]);
+    assert_eq!(tasks.adopt(9).await.unwrap().tasks, [going]);
     let listed = tasks.list(query(9)).await.unwrap();
     assert_eq!(listed.tasks[0], ended.task);
     assert_eq!(listed.total, 2);
     let again = tasks.insert(new(record("t-3", Some("k")))).await.unwrap();
     assert!(matches!(again, Inserted::Existing(known) if *known == ended));
-    assert_eq!(tasks.expire(at(7), 9).await.unwrap(), 0);
-    assert_eq!(tasks.expire(at(8), 9).await.unwrap(), 1);
+    assert_eq!(tasks.expire(ended_before(7), 9).await.unwrap(), 0);
+    assert_eq!(tasks.expire(ended_before(8), 9).await.unwrap(), 1);
 }

@@ -1,7 +1,7 @@
 //! Small tasks to store.
 
 use a2a_types::{
-    Message, NewTask, Part, Role, StreamResponse, Task, TaskEvent, TaskOwner,
+    Adopted, Message, NewTask, Part, Role, StreamResponse, Task, TaskEvent, TaskOwner,
     TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskState, TaskStatus,
     TaskStatusUpdateEvent, TaskStore,
 };
@@ -66,6 +66,11 @@ pub fn config(task_id: &str, id: &str) -> TaskPushNotificationConfig {
         url: format!("https://example.com/{id}"),
         ..TaskPushNotificationConfig::default()
     }
+}
+
+/// Ids of tasks that were taken.
+pub fn ids(adopted: &Adopted) -> Vec<&str> {
+    adopted.tasks.iter().map(|record| record.task.id.as_str()).collect()
 }
 
 /// Everything of nobody, this many at a time.

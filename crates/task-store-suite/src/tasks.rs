@@ -3,7 +3,7 @@
 use a2a_types::{Artifact, Inserted, Message, Part, Role, TaskState, TaskStore};
 use futures::future::join_all;
 
-use crate::sample::{advance, new, owner, put, record};
+use crate::sample::{advance, ids, new, owner, put, record};
 
 pub async fn a_task_reads_back_as_it_was_saved(tasks: &dyn TaskStore) {
     assert_eq!(tasks.load("t-1".into()).await.unwrap(), None);
@@ -90,10 +90,60 @@ pub async fn finished_and_waiting_tasks_are_not_taken_up(tasks: &dyn TaskStore) 
     ];
     for (id, state) in states {
         put(tasks, id, state, 1).await;
+        tasks.release(id.into()).await.unwrap();
     }
-    let unfinished = tasks.unfinished().await.unwrap();
-    let ids: Vec<&str> = unfinished.iter().map(|record| record.task.id.as_str()).collect();
-    assert_eq!(ids, ["t-9", "t-5"], "the oldest first");
+    let adopted = tasks.adopt(9).await.unwrap();
+    assert_eq!(ids(&adopted), ["t-9", "t-5"], "the oldest first");
+}
+
+pub async fn tasks_that_nobody_has_are_taken_page_by_page(tasks: &dyn TaskStore) {
+    for number in 1..=5 {
+        let id = format!("t-{number}");
+        put(tasks, &id, TaskState::Working, 1).await;
+        assert!(tasks.adopt(9).await.unwrap().tasks.is_empty(), "it is this replica's");
+        assert_eq!(tasks.held(vec![id.clone(), "t-0".into()]).await.unwrap(), [id]);
+    }
+    assert_eq!(tasks.mine().await.unwrap().len(), 5);
+    for number in 1..=5 {
+        tasks.release(format!("t-{number}")).await.unwrap();
+    }
+    assert_eq!(tasks.mine().await.unwrap(), [""; 0]);
+    for page in [&["t-1", "t-2"][..], &["t-3", "t-4"], &["t-5"], &[]] {
+        assert_eq!(ids(&tasks.adopt(2).await.unwrap()), page);
+    }
+    tasks.release("t-4".into()).await.unwrap();
+    assert_eq!(ids(&tasks.adopt(2).await.unwrap()), ["t-4"]);
+}
+
+pub async fn a_task_is_claimed_by_its_id_until_it_ends(tasks: &dyn TaskStore) {
+    assert_eq!(tasks.claim("t-1".into()).await.unwrap(), None, "unknown");
+    let mut record = put(tasks, "t-1", TaskState::InputRequired, 1).await;
+    assert_eq!(tasks.held(vec!["t-1".into()]).await.unwrap(), [""; 0], "it waits");
+    assert_eq!(tasks.claim("t-1".into()).await.unwrap(), Some(record.clone()));
+    assert_eq!(tasks.claim("t-1".into()).await.unwrap(), Some(record.clone()), "it has it");
+    assert_eq!(tasks.held(vec!["t-1".into()]).await.unwrap(), ["t-1"]);
+    assert!(tasks.adopt(9).await.unwrap().tasks.is_empty());
+    for state in [TaskState::Working, TaskState::Completed] {
+        let event = advance(&mut record, state, 2);
+        tasks.save(record.clone(), vec![event]).await.unwrap();
+    }
+    assert_eq!(tasks.claim("t-1".into()).await.unwrap(), None, "it has ended");
+    assert_eq!(tasks.mine().await.unwrap(), [""; 0]);
+}
+
+pub async fn what_was_asked_of_a_task_at_work_is_known(tasks: &dyn TaskStore) {
+    let mut record = put(tasks, "t-1", TaskState::Working, 1).await;
+    put(tasks, "t-2", TaskState::Working, 1).await;
+    assert_eq!(tasks.cancel_asked().await.unwrap(), [""; 0]);
+    for id in ["t-0", "t-1"] {
+        tasks.ask_cancel(id.into()).await.unwrap();
+    }
+    assert_eq!(tasks.cancel_asked().await.unwrap(), ["t-1"]);
+    let event = advance(&mut record, TaskState::Canceled, 2);
+    tasks.save(record.clone(), vec![event]).await.unwrap();
+    assert_eq!(tasks.cancel_asked().await.unwrap(), [""; 0]);
+    let seen = vec![("t-0".into(), 0), ("t-1".into(), 1), ("t-2".into(), 1)];
+    assert_eq!(tasks.progress(seen).await.unwrap(), [record]);
 }
 
 pub async fn events_are_read_back_in_order(tasks: &dyn TaskStore) {

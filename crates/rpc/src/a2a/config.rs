@@ -27,8 +27,10 @@ pub struct ServerConfig {
     pub provider: Option<ProviderConfig>,
     /// Where people read about the agent, as the card says.
     pub documentation_url: Option<Url>,
-    /// Days that a task is kept after its end, with its events. Tasks that wait stay.
+    /// Days that a task is kept after its end, with its events.
     pub retention_days: u16,
+    /// Days that a task waits for its caller. Then it is removed, unanswered.
+    pub waiting_days: u16,
     /// Whether callers that still speak A2A 0.3 are served too, at `/a2a/v0.3`.
     pub v0_3: bool,
 }
@@ -43,6 +45,7 @@ impl Default for ServerConfig {
             provider: None,
             documentation_url: None,
             retention_days: 7,
+            waiting_days: 30,
             v0_3: false,
         }
     }
@@ -66,10 +69,11 @@ impl ServerConfig {
         self.authentication.check().map_err(|error| error.within("authentication"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
         self.push.check().map_err(|error| error.within("push"))?;
-        if self.retention_days == 0 {
-            return Err(SettingError::new("retention_days", "must be above 0"));
+        let days = [("retention_days", self.retention_days), ("waiting_days", self.waiting_days)];
+        match days.into_iter().find(|(_, days)| *days == 0) {
+            Some((field, _)) => Err(SettingError::new(field, "must be above 0")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The options these settings make, with the files they name read.
@@ -81,7 +85,8 @@ impl ServerConfig {
         let authentication = Authentication::open(&self.authentication)
             .map_err(|error| error.within("authentication"))?;
         let signer = self.signing.as_ref().map(CardSigner::open).transpose();
-        let retention = Duration::from_secs(u64::from(self.retention_days) * 24 * 3600);
+        let days = |days: u16| Duration::from_secs(u64::from(days) * 24 * 3600);
+        let (retention, patience) = (days(self.retention_days), days(self.waiting_days));
         let provider = self.provider.as_ref().map(|provider| AgentProvider {
             organization: provider.organization.clone(),
             url: provider.url.to_string(),
@@ -94,7 +99,7 @@ impl ServerConfig {
             signer: signer.map_err(|error| error.within("signing"))?,
             provider,
             documentation_url: self.documentation_url.clone(),
-            tasks: TaskOptions { retention, ..TaskOptions::default() },
+            tasks: TaskOptions { retention, patience, ..TaskOptions::default() },
             v0_3: self.v0_3,
             ..ServerOptions::default()
         })

@@ -1,244 +1,186 @@
-//! Tasks in memory, for agents whose work is pure: a task lost with its process is asked for
-//! again by its caller. Holds at most `CAPACITY` tasks, beside those at work, and of each task the
-//! newest `EVENTS` events: the oldest that is finished or waits for its caller makes room.
+//! Tasks in memory: for agents whose work is pure, where a task lost with its process is asked for
+//! again by its caller, and for simulated replicas, which share a database that outlives them. Holds
+//! at most `CAPACITY` tasks, beside those at work, and of each task the newest `EVENTS` events: the
+//! oldest that is finished or waits for its caller makes room.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::Mutex;
+mod deliveries;
+mod replicas;
+mod table;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use a2a_types::{
-    Delivery, Inserted, NewTask, PAGE_BYTES, StoreFuture, TaskCursor, TaskEvent, TaskOwner,
-    TaskPage, TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
+    Adopted, Delivery, Expiry, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage,
+    TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore, TaskStoreError,
 };
 use jiff::Timestamp;
+
+use table::Table;
 
 const CAPACITY: usize = 2_000;
 const EVENTS: usize = 1_000;
 
-#[derive(Debug, Default)]
+/// The clock of one replica.
+type Time = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Tasks that several replicas share. Cheap to clone; nothing of it depends on chance.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTaskDatabase(Arc<Mutex<Table>>);
+
+/// The tasks of one agent, as one replica sees them.
+#[derive(Clone)]
 pub struct MemoryTaskStore {
-    tasks: Mutex<Tasks>,
+    table: Arc<Mutex<Table>>,
+    replica: Arc<str>,
+    lease: Option<Duration>,
+    time: Time,
 }
 
-#[derive(Debug, Default)]
-struct Tasks {
-    by_id: HashMap<String, Kept>,
-    by_key: HashMap<(TaskOwner, String), String>,
-    order: VecDeque<String>,
-    deliveries: BTreeMap<i64, Pending>,
-    last_delivery: i64,
+impl MemoryTaskDatabase {
+    /// Opens it for a replica, which lives from now on for as long as its lease.
+    pub fn open(&self, replica: &str, lease: Duration, time: Time) -> MemoryTaskStore {
+        let store = MemoryTaskStore {
+            table: self.0.clone(),
+            replica: replica.into(),
+            lease: Some(lease),
+            time,
+        };
+        store.beat();
+        store
+    }
+
+    /// Ends the lease of a replica that is proven dead.
+    pub fn forget(&self, replica: &str) {
+        self.0.lock().expect("no panic while held").end_lease(replica);
+    }
 }
 
-#[derive(Debug)]
-struct Kept {
-    record: TaskRecord,
-    events: VecDeque<TaskEvent>,
-    pushes: BTreeMap<String, TaskPushNotificationConfig>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    task_id: String,
-    config_id: String,
-    event: TaskEvent,
-    attempt: u32,
-    not_before: Timestamp,
+impl Default for MemoryTaskStore {
+    /// Tasks that no other replica has.
+    fn default() -> Self {
+        let table = Arc::<Mutex<Table>>::default();
+        table.lock().expect("not used yet").live("", Timestamp::MAX);
+        let time = Arc::new(|| Timestamp::UNIX_EPOCH);
+        Self { table, replica: "".into(), lease: None, time }
+    }
 }
 
 impl MemoryTaskStore {
+    fn beat(&self) {
+        if let Some(lease) = self.lease {
+            let until = (self.time)().saturating_add(lease).unwrap_or(Timestamp::MAX);
+            self.table.lock().expect("no panic while held").live(&self.replica, until);
+        }
+    }
+
     /// Acts on the tasks, which no other call sees meanwhile.
     fn with<'a, T: Send + 'a>(
         &'a self,
-        act: impl FnOnce(&mut Tasks) -> T + Send + 'a,
+        act: impl FnOnce(&mut Table) -> T + Send + 'a,
     ) -> StoreFuture<'a, T> {
-        Box::pin(async move { Ok(act(&mut self.tasks.lock().expect("no panic while held"))) })
+        self.try_with(|table| Ok(act(table)))
+    }
+
+    fn try_with<'a, T: Send + 'a>(
+        &'a self,
+        act: impl FnOnce(&mut Table) -> Result<T, TaskStoreError> + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        Box::pin(async move { act(&mut self.table.lock().expect("no panic while held")) })
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.time)()
     }
 }
 
-impl Tasks {
-    fn insert(&mut self, new: NewTask) -> Inserted {
-        let NewTask { record, push } = new;
-        let key = key_of(&record);
-        if let Some(known) = key.as_ref().and_then(|key| self.by_key.get(key)) {
-            return Inserted::Existing(Box::new(self.by_id[known].record.clone()));
-        }
-        let id = record.task.id.clone();
-        if let Some(key) = key {
-            self.by_key.insert(key, id.clone());
-        }
-        let pushes = push.into_iter().map(|config| (config.id.clone(), config)).collect();
-        self.by_id.insert(id.clone(), Kept { record, events: VecDeque::new(), pushes });
-        self.order.push_back(id);
-        self.evict();
-        Inserted::New
-    }
-
-    fn save(&mut self, record: TaskRecord, events: Vec<TaskEvent>) {
-        let task_id = record.task.id.clone();
-        let Some(kept) = self.by_id.get_mut(&task_id) else { return };
-        kept.record = record;
-        for event in events {
-            for config_id in kept.pushes.keys() {
-                self.last_delivery += 1;
-                let pending = Pending {
-                    task_id: task_id.clone(),
-                    config_id: config_id.clone(),
-                    event: event.clone(),
-                    attempt: 0,
-                    not_before: Timestamp::MIN,
-                };
-                self.deliveries.insert(self.last_delivery, pending);
-            }
-            kept.events.push_back(event);
-        }
-        kept.events.drain(..kept.events.len().saturating_sub(EVENTS));
-    }
-
-    fn list(&self, query: &TaskQuery) -> TaskPage {
-        let mut found: Vec<(TaskCursor, &TaskRecord)> = (self.by_id.values())
-            .map(|kept| (cursor_of(&kept.record), &kept.record))
-            .filter(|(at, record)| matches(query, at, record))
-            .collect();
-        found.sort_by_key(|(at, _)| Reverse((at.updated_at, at.id.clone())));
-        let total = found.len() as u64;
-        if let Some(after) = &query.after {
-            let after = (after.updated_at, &after.id);
-            found.retain(|(at, _)| (at.updated_at, &at.id) < after);
-        }
-        let mut left = PAGE_BYTES;
-        let fits = |(_, record): &&(TaskCursor, &TaskRecord)| {
-            let size = serde_json::to_vec(&record.task).map_or(0, |json| json.len());
-            left.checked_sub(size).map(|rest| left = rest).is_some()
-        };
-        let limit = found.iter().take(query.limit as usize).take_while(fits).count().max(1);
-        let has_more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| has_more).map(|(at, _)| at.clone());
-        let tasks = found.into_iter().map(|(_, record)| {
-            let mut task = record.task.clone();
-            if !query.with_artifacts {
-                task.artifacts.clear();
-            }
-            task
-        });
-        TaskPage { tasks: tasks.collect(), next, total }
-    }
-
-    /// The first delivery of each configuration.
-    fn first_deliveries(&self) -> Vec<(i64, &Pending)> {
-        let mut begun = HashSet::new();
-        let pending = self.deliveries.iter().map(|(id, pending)| (*id, pending));
-        pending.filter(|(_, p)| begun.insert((&p.task_id, &p.config_id))).collect()
-    }
-
-    fn due_deliveries(&self, now: Timestamp, after: i64, limit: usize) -> Vec<Delivery> {
-        let due = self
-            .first_deliveries()
-            .into_iter()
-            .filter(|(id, p)| *id > after && p.not_before <= now);
-        due.filter_map(|(id, pending)| {
-            Some(Delivery {
-                id,
-                config: self.by_id.get(&pending.task_id)?.pushes.get(&pending.config_id)?.clone(),
-                event: pending.event.clone(),
-                attempt: pending.attempt,
-            })
-        })
-        .take(limit)
-        .collect()
-    }
-
-    fn delete_push(&mut self, task_id: &str, config_id: &str) {
-        if let Some(kept) = self.by_id.get_mut(task_id) {
-            kept.pushes.remove(config_id);
-        }
-        self.deliveries.retain(|_, p| p.task_id != task_id || p.config_id != config_id);
-    }
-
-    fn expire(&mut self, before: Timestamp, limit: usize) -> u64 {
-        let ended = self.by_id.values().filter(|kept| {
-            let status = &kept.record.task.status;
-            status.state.is_terminal() && status.timestamp.is_some_and(|at| at < before)
-        });
-        let ids: Vec<String> = ended
-            .map(|kept| kept.record.task.id.clone())
-            .filter(|id| self.deliveries.values().all(|pending| pending.task_id != *id))
-            .take(limit)
-            .collect();
-        for id in &ids {
-            self.remove(id);
-        }
-        self.order.retain(|id| self.by_id.contains_key(id));
-        ids.len() as u64
-    }
-
-    fn evict(&mut self) {
-        while self.order.len() > CAPACITY {
-            let mut order = self.order.iter();
-            let oldest_idle =
-                order.position(|id| self.by_id[id].record.task.status.state.is_settled());
-            let Some(id) = oldest_idle.and_then(|index| self.order.remove(index)) else { return };
-            self.remove(&id);
-        }
-    }
-
-    fn remove(&mut self, id: &str) {
-        if let Some(key) = self.by_id.remove(id).and_then(|kept| key_of(&kept.record)) {
-            self.by_key.remove(&key);
-        }
-        self.deliveries.retain(|_, pending| pending.task_id != id);
+impl fmt::Debug for MemoryTaskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("MemoryTaskStore");
+        shown.field("replica", &self.replica).field("lease", &self.lease).finish_non_exhaustive()
     }
 }
 
 impl TaskStore for MemoryTaskStore {
     fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
-        self.with(|tasks| tasks.insert(new))
+        self.with(|table| table.insert(new, &self.replica))
     }
 
     fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
-        self.with(|tasks| tasks.save(record, events))
+        self.try_with(|table| table.save(record, events, &self.replica))
     }
 
     fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
-        self.with(move |tasks| tasks.by_id.get(&id).map(|kept| kept.record.clone()))
+        self.with(move |table| table.load(&id))
     }
 
-    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
-        self.with(|tasks| {
-            let records = tasks.order.iter().filter_map(|id| Some(&tasks.by_id.get(id)?.record));
-            records.filter(|record| !record.task.status.state.is_settled()).cloned().collect()
+    fn lease(&self) -> Option<Duration> {
+        self.lease
+    }
+
+    fn heartbeat(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.beat();
+            Ok(())
         })
+    }
+
+    fn adopt(&self, limit: u32) -> StoreFuture<'_, Adopted> {
+        let (replica, now) = (&self.replica, self.now());
+        self.with(move |table| {
+            let tasks = table.adopt(replica, now, limit as usize);
+            Adopted { tasks, unreadable: Vec::new() }
+        })
+    }
+
+    fn claim(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        let (replica, now) = (&self.replica, self.now());
+        self.with(move |table| table.claim(&id, replica, now))
+    }
+
+    fn release(&self, id: String) -> StoreFuture<'_, ()> {
+        self.with(move |table| table.release(&id, &self.replica))
+    }
+
+    fn held(&self, ids: Vec<String>) -> StoreFuture<'_, Vec<String>> {
+        self.with(move |table| table.held(ids, &self.replica))
+    }
+
+    fn mine(&self) -> StoreFuture<'_, Vec<String>> {
+        self.with(|table| table.mine(&self.replica))
+    }
+
+    fn progress(&self, seen: Vec<(String, u64)>) -> StoreFuture<'_, Vec<TaskRecord>> {
+        self.with(move |table| table.progress(&seen))
+    }
+
+    fn ask_cancel(&self, id: String) -> StoreFuture<'_, ()> {
+        self.with(move |table| table.ask_cancel(&id))
+    }
+
+    fn cancel_asked(&self) -> StoreFuture<'_, Vec<String>> {
+        self.with(|table| table.cancel_asked(&self.replica))
     }
 
     fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
-        self.with(move |tasks| tasks.list(&query))
+        self.with(move |table| table.list(&query))
     }
 
     fn events(&self, id: String, sequence: u64, limit: u32) -> StoreFuture<'_, Vec<TaskEvent>> {
-        self.with(move |tasks| {
-            let events = tasks.by_id.get(&id).map(|kept| kept.events.iter());
-            let later = events.into_iter().flatten().filter(|event| event.sequence > sequence);
-            later.take(limit as usize).cloned().collect()
-        })
+        self.with(move |table| table.events(&id, sequence, limit as usize))
     }
 
     fn put_push(&self, config: TaskPushNotificationConfig) -> StoreFuture<'_, ()> {
-        self.with(move |tasks| {
-            if let Some(kept) = tasks.by_id.get_mut(&config.task_id) {
-                kept.pushes.insert(config.id.clone(), config);
-            }
-        })
+        self.with(move |table| table.put_push(config))
     }
 
     fn pushes(&self, task_id: String) -> StoreFuture<'_, Vec<TaskPushNotificationConfig>> {
-        self.with(move |tasks| {
-            let kept = tasks.by_id.get(&task_id);
-            kept.map(|kept| kept.pushes.values().cloned().collect()).unwrap_or_default()
-        })
+        self.with(move |table| table.pushes(&task_id))
     }
 
     fn delete_push(&self, task_id: String, id: String) -> StoreFuture<'_, ()> {
-        self.with(move |tasks| tasks.delete_push(&task_id, &id))
+        self.with(move |table| table.delete_push(&task_id, &id))
     }
 
     fn due_deliveries(
@@ -247,49 +189,24 @@ impl TaskStore for MemoryTaskStore {
         after: i64,
         limit: u32,
     ) -> StoreFuture<'_, Vec<Delivery>> {
-        self.with(move |tasks| tasks.due_deliveries(now, after, limit as usize))
+        let (replica, time) = (&self.replica, self.now());
+        self.with(move |table| table.due_deliveries(replica, time, now, after, limit as usize))
     }
 
     fn next_delivery(&self) -> StoreFuture<'_, Option<Timestamp>> {
-        self.with(|tasks| {
-            tasks.first_deliveries().iter().map(|(_, pending)| pending.not_before).min()
-        })
+        let (replica, time) = (&self.replica, self.now());
+        self.with(move |table| table.next_delivery(replica, time))
     }
 
     fn finish_delivery(&self, id: i64) -> StoreFuture<'_, ()> {
-        self.with(move |tasks| {
-            tasks.deliveries.remove(&id);
-        })
+        self.with(move |table| table.finish_delivery(id))
     }
 
     fn delay_delivery(&self, id: i64, not_before: Timestamp) -> StoreFuture<'_, ()> {
-        self.with(move |tasks| {
-            if let Some(pending) = tasks.deliveries.get_mut(&id) {
-                pending.attempt += 1;
-                pending.not_before = not_before;
-            }
-        })
+        self.with(move |table| table.delay_delivery(id, not_before))
     }
 
-    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
-        self.with(move |tasks| tasks.expire(before, limit as usize))
+    fn expire(&self, expiry: Expiry, limit: u32) -> StoreFuture<'_, u64> {
+        self.with(move |table| table.expire(expiry, limit as usize))
     }
-}
-
-fn key_of(record: &TaskRecord) -> Option<(TaskOwner, String)> {
-    record.idempotency_key.clone().map(|key| (record.owner.clone(), key))
-}
-
-fn cursor_of(record: &TaskRecord) -> TaskCursor {
-    TaskCursor {
-        updated_at: record.task.status.timestamp.unwrap_or_default(),
-        id: record.task.id.clone(),
-    }
-}
-
-fn matches(query: &TaskQuery, at: &TaskCursor, record: &TaskRecord) -> bool {
-    record.owner == query.owner
-        && query.context_id.as_ref().is_none_or(|id| *id == record.task.context_id)
-        && query.state.as_ref().is_none_or(|state| *state == record.task.status.state)
-        && query.since.is_none_or(|since| at.updated_at >= since)
 }

@@ -1,10 +1,12 @@
 //! Tasks while they run: one writer each, every change committed before anyone sees it, and a
-//! restarted server takes up what it had not finished. To anyone but its owner a task is unknown.
+//! restarted server takes up what it had not finished. Where several replicas share a store, each
+//! task is one replica's, and all of them answer for it. To anyone but its owner a task is unknown.
 
 mod agent;
 mod expire;
 mod live;
 mod pushes;
+mod replicas;
 mod run;
 mod subscribe;
 mod take;
@@ -14,7 +16,7 @@ mod updates;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use a2a_types::{
@@ -46,6 +48,8 @@ const REVIVALS: usize = 64;
 pub struct TaskOptions {
     /// How long a task is kept after its end.
     pub retention: Duration,
+    /// How long a task waits for its caller. Then it goes, unanswered.
+    pub patience: Duration,
     /// Tasks that are at work, waited for or listened to at once. Beyond it, messages are refused as
     /// unavailable, and senders try again.
     pub live_tasks: usize,
@@ -55,7 +59,8 @@ pub struct TaskOptions {
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(7 * 24 * 3600), live_tasks: 10_000, subscribers: 100 }
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self { retention: 7 * DAY, patience: 30 * DAY, live_tasks: 10_000, subscribers: 100 }
     }
 }
 
@@ -70,9 +75,14 @@ struct Inner {
     host: Host,
     options: TaskOptions,
     live: Arc<Registry>,
-    /// Held while a stored task is made live, so that none is made so twice or after its end. Each
-    /// task has one of them by its id, so that a slow answer of the store holds up few others.
+    /// Held while a stored task is made live, taken or given back, so that none is made live twice or
+    /// after its end. Each task has one of them by its id, so that a slow answer of the store holds
+    /// up few others.
     reviving: [tokio::sync::Mutex<()>; REVIVALS],
+    /// This replica may have tasks that it does not work on, since the store did not answer.
+    is_in_doubt: AtomicBool,
+    /// Woken when there may be tasks to take.
+    adoption: Notify,
     /// Woken when there may be push notifications to send.
     deliveries: Arc<Notify>,
 }
@@ -85,18 +95,28 @@ impl Tasks {
         options: TaskOptions,
         deliveries: Arc<Notify>,
     ) -> Self {
-        host.spawn(expire::run(store.clone(), host.clone(), options.retention));
-        let (live, reviving) = (Arc::default(), std::array::from_fn(|_| Default::default()));
-        Self(Arc::new(Inner { agent, store, host, options, live, reviving, deliveries }))
+        host.spawn(expire::run(store.clone(), host.clone(), options.clone()));
+        let tasks = Self(Arc::new(Inner {
+            agent,
+            store,
+            host,
+            options,
+            live: Arc::default(),
+            reviving: std::array::from_fn(|_| Default::default()),
+            is_in_doubt: AtomicBool::new(false),
+            adoption: Notify::new(),
+            deliveries,
+        }));
+        tasks.0.host.spawn(replicas::keep_lease(tasks.clone()));
+        tasks.0.host.spawn(replicas::follow(tasks.clone()));
+        tasks
     }
 
-    /// Takes up what a former process left unfinished.
+    /// Takes up tasks that nobody works on, now and as long as the server lives; returns how many it
+    /// took at first.
     pub(crate) async fn resume(&self) -> Result<usize, TaskStoreError> {
-        let records = self.0.store.unfinished().await?;
-        let count = records.len();
-        for record in records {
-            self.revive(&record.task.id).await?;
-        }
+        let count = self.adopt().await?.count;
+        self.0.host.spawn(replicas::adopt(self.clone()));
         Ok(count)
     }
 
@@ -127,7 +147,13 @@ impl Tasks {
             let why = format!("{id} is {}", task.status.state.as_str());
             return Err(A2aError::TaskNotCancelable(why));
         };
-        live.cancelled.cancel();
+        if self.is_shared() {
+            // For whoever has the task, or will have it.
+            self.0.store.ask_cancel(id.to_owned()).await.map_err(internal)?;
+        }
+        if let Some(tenure) = live.tenure() {
+            tenure.cancelled.cancel();
+        }
         let record = match tokio::time::timeout(CANCEL_PATIENCE, self.stopped(&live)).await {
             Ok(stopped) => stopped?,
             Err(_) => live.record(),
@@ -137,13 +163,12 @@ impl Tasks {
 
     /// Waits until a task that is canceled has ended.
     async fn stopped(&self, live: &Arc<Live>) -> Result<Arc<TaskRecord>, A2aError> {
-        let updates = Updates { tasks: self.clone(), live: live.clone() };
         loop {
             let record = self.settled(live).await?;
             if record.task.status.state.is_terminal() {
                 return Ok(record);
             }
-            if let Some(record) = updates.cancel_waiting().await.map_err(internal)? {
+            if let Some(record) = self.cancel_waiting(live).await.map_err(internal)? {
                 return Ok(record);
             }
         }
@@ -163,17 +188,37 @@ impl Tasks {
     }
 
     async fn record(&self, owner: &TaskOwner, id: &str) -> Result<Arc<TaskRecord>, A2aError> {
-        let record = match self.0.live.get(id) {
-            Some(live) => Some(live.record()),
-            None => self.0.store.load(id.to_owned()).await.map_err(internal)?.map(Arc::new),
-        };
+        let record = self.newest(id).await.map_err(internal)?;
         let record = record.filter(|record| record.owner == *owner);
         record.ok_or_else(|| A2aError::TaskNotFound(id.to_owned()))
     }
 
-    /// The live form of a task that has not ended, taken up from the store if it must be: one that
-    /// waits for its caller goes on waiting, any other is resumed. `None`: it has ended, or is
-    /// unknown.
+    /// The task as it was last committed, wherever that was.
+    async fn newest(&self, id: &str) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
+        let live = self.0.live.get(id);
+        if let Some(live) = &live
+            && (live.is_at_work_here() || !self.is_shared())
+        {
+            return Ok(Some(live.record()));
+        }
+        let Some(record) = self.0.store.load(id.to_owned()).await? else { return Ok(None) };
+        Ok(Some(match live {
+            Some(live) => {
+                live.refresh(record).await;
+                live.record()
+            }
+            None => Arc::new(record),
+        }))
+    }
+
+    /// Whether other replicas may have tasks of the same store.
+    fn is_shared(&self) -> bool {
+        self.0.store.lease().is_some()
+    }
+
+    /// The live form of a task that has not ended, taken up from the store if it must be: what nobody
+    /// works on is resumed; what waits for its caller goes on waiting, and what another replica works
+    /// on is followed. `None`: it has ended, or is unknown.
     async fn revive(&self, id: &str) -> Result<Option<Arc<Live>>, TaskStoreError> {
         let is_running = |live: &Arc<Live>| !live.record().task.status.state.is_terminal();
         if let Some(live) = self.0.live.get(id) {
@@ -184,23 +229,21 @@ impl Tasks {
             return Ok(Some(live).filter(is_running));
         }
         // Read after it was seen not to be live: a task is stored before it is forgotten.
-        let record = self.0.store.load(id.to_owned()).await?;
-        let Some(record) = record.filter(|record| !record.task.status.state.is_terminal()) else {
+        let Some(record) = self.0.store.load(id.to_owned()).await? else { return Ok(None) };
+        if record.task.status.state.is_terminal() {
             return Ok(None);
-        };
+        }
         let has_push = !self.0.store.pushes(id.to_owned()).await?.is_empty();
         let is_waiting = record.task.status.state.is_interrupted();
-        let message = record.message.clone();
         let live = self.enliven(record, has_push);
-        if !is_waiting {
-            self.start(live.clone(), message, true);
+        if !is_waiting && let Some(record) = self.0.store.claim(id.to_owned()).await? {
+            self.take_up(&live, record).await;
         }
         Ok(Some(live))
     }
 
     fn enliven(&self, record: TaskRecord, has_push: bool) -> Arc<Live> {
-        let cancelled = self.0.host.shutdown().child_token();
-        let live = self.0.live.add(record, self.0.options.subscribers, cancelled);
+        let live = self.0.live.add(record, self.0.options.subscribers);
         live.has_push.store(has_push, Ordering::SeqCst);
         live
     }
@@ -217,7 +260,9 @@ impl Tasks {
             let _ = done.send(work.await);
         };
         self.0.host.spawn(work.in_current_span());
-        result.await.unwrap_or_else(|_| Err(TaskStoreError("the change was not finished".into())))
+        result.await.unwrap_or_else(|_| {
+            Err(TaskStoreError::Unavailable("the change was not finished".into()))
+        })
     }
 }
 

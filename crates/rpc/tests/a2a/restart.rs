@@ -88,3 +88,23 @@ async fn a_task_whose_end_was_not_stored_is_worked_on_again() {
     let runs = [("echo x".to_owned(), false), ("echo x".to_owned(), true)];
     assert_eq!(served.script.runs(), runs);
 }
+
+#[tokio::test]
+async fn a_task_goes_on_after_a_write_of_which_nobody_knows_whether_it_was_stored() {
+    let tasks = Arc::new(DurableTasks::default());
+    let served = Served::with(tasks.clone()).await;
+    served.server.resume().await.unwrap();
+    tasks.doubtful_saves.store(1, Ordering::SeqCst);
+    let task = served.send("echo x").await;
+    assert_eq!(state(&task), "TASK_STATE_COMPLETED");
+    assert_eq!(task["artifacts"].as_array().unwrap().len(), 1);
+    assert!(served.script.runs().last().unwrap().1, "it is resumed");
+
+    tasks.doubtful_inserts.store(1, Ordering::SeqCst);
+    let said = answer(keyed(&served, "gate")).await;
+    assert_eq!(error_of(&said).0, -32603, "{said}");
+    served.script.gate.add_permits(1);
+    let again = answer(keyed(&served, "gate")).await;
+    assert_eq!(state(&again["result"]["task"]), "TASK_STATE_COMPLETED", "{again}");
+    assert_eq!(tasks.ids().len(), 2);
+}

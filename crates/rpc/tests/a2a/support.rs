@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_types::{
-    AgentCapabilities, AgentCard, AgentInterface, Artifact, Delivery, Inserted, Message, NewTask,
-    Part, Role, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig, TaskQuery,
-    TaskRecord, TaskStore, TaskStoreError,
+    Adopted, AgentCapabilities, AgentCard, AgentInterface, Artifact, Delivery, Expiry, Inserted,
+    Message, NewTask, Part, Role, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig,
+    TaskQuery, TaskRecord, TaskStore, TaskStoreError,
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -104,6 +104,10 @@ pub(crate) struct DurableTasks {
     kept: MemoryTaskStore,
     ids: Mutex<Vec<String>>,
     pub(crate) failing_saves: AtomicU64,
+    /// The next so many writes are committed, and look as if they were not.
+    pub(crate) doubtful_saves: AtomicU64,
+    /// The same for tasks that are inserted.
+    pub(crate) doubtful_inserts: AtomicU64,
     /// The next so many looks for deliveries fail.
     pub(crate) failing_looks: AtomicU64,
     /// The next so many ends of deliveries fail.
@@ -125,23 +129,68 @@ impl TaskStore for DurableTasks {
             if matches!(inserted, Inserted::New) {
                 self.ids.lock().unwrap().push(id);
             }
-            Ok(inserted)
+            match fails(&self.doubtful_inserts) {
+                true => failure().await,
+                false => Ok(inserted),
+            }
         })
     }
 
     fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
-        match fails(&self.failing_saves) {
-            true => failure(),
-            false => self.kept.save(record, events),
+        if fails(&self.failing_saves) {
+            return failure();
         }
+        Box::pin(async move {
+            self.kept.save(record, events).await?;
+            match fails(&self.doubtful_saves) {
+                true => failure().await,
+                false => Ok(()),
+            }
+        })
     }
 
     fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
         self.kept.load(id)
     }
 
-    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
-        self.kept.unfinished()
+    fn lease(&self) -> Option<Duration> {
+        self.kept.lease()
+    }
+
+    fn heartbeat(&self) -> StoreFuture<'_, ()> {
+        self.kept.heartbeat()
+    }
+
+    fn adopt(&self, limit: u32) -> StoreFuture<'_, Adopted> {
+        self.kept.adopt(limit)
+    }
+
+    fn claim(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        self.kept.claim(id)
+    }
+
+    fn release(&self, id: String) -> StoreFuture<'_, ()> {
+        self.kept.release(id)
+    }
+
+    fn held(&self, ids: Vec<String>) -> StoreFuture<'_, Vec<String>> {
+        self.kept.held(ids)
+    }
+
+    fn mine(&self) -> StoreFuture<'_, Vec<String>> {
+        self.kept.mine()
+    }
+
+    fn progress(&self, seen: Vec<(String, u64)>) -> StoreFuture<'_, Vec<TaskRecord>> {
+        self.kept.progress(seen)
+    }
+
+    fn ask_cancel(&self, id: String) -> StoreFuture<'_, ()> {
+        self.kept.ask_cancel(id)
+    }
+
+    fn cancel_asked(&self) -> StoreFuture<'_, Vec<String>> {
+        self.kept.cancel_asked()
     }
 
     fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
@@ -191,8 +240,8 @@ impl TaskStore for DurableTasks {
         self.kept.delay_delivery(id, not_before)
     }
 
-    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
-        self.kept.expire(before, limit)
+    fn expire(&self, expiry: Expiry, limit: u32) -> StoreFuture<'_, u64> {
+        self.kept.expire(expiry, limit)
     }
 }
 
@@ -201,7 +250,7 @@ fn fails(left: &AtomicU64) -> bool {
 }
 
 fn failure<T: Send + 'static>() -> StoreFuture<'static, T> {
-    Box::pin(async { Err(TaskStoreError("as told".into())) })
+    Box::pin(async { Err(TaskStoreError::Unavailable("as told".into())) })
 }
 
 /// A served agent.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
-use a2a_types::{TaskRecord, TaskStoreError};
+use a2a_types::{Inserted, TaskRecord, TaskStoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -20,8 +20,15 @@ const BATCH: usize = 256;
 /// Bytes of bodies in one transaction; a single write may have more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// What became of a write: the task that an insert found under its key, if any.
-pub(super) type Written = Option<Box<TaskRecord>>;
+/// What became of a write.
+#[derive(Debug)]
+pub(super) enum Written {
+    Done,
+    /// The key of an insert is that of this task.
+    Existing(Box<TaskRecord>),
+    /// The task to save is another replica's; nothing of the write is stored.
+    Lost,
+}
 
 /// A database that takes many writes in one transaction.
 pub(super) trait Backend: Send + Sync + 'static {
@@ -54,8 +61,23 @@ impl Committer {
         Self { queue: Mutex::new(Some(queue)), tasks }
     }
 
+    pub(super) async fn insert(&self, write: Write) -> Result<Inserted, TaskStoreError> {
+        Ok(match self.write(write).await? {
+            Written::Existing(known) => Inserted::Existing(known),
+            Written::Done | Written::Lost => Inserted::New,
+        })
+    }
+
+    pub(super) async fn save(&self, write: Write) -> Result<(), TaskStoreError> {
+        let id = write.task_id().to_owned();
+        match self.write(write).await? {
+            Written::Lost => Err(TaskStoreError::Lost { id }),
+            Written::Done | Written::Existing(_) => Ok(()),
+        }
+    }
+
     /// Ends when the write is committed, or is not.
-    pub(super) async fn write(&self, write: Write) -> Result<Written, TaskStoreError> {
+    async fn write(&self, write: Write) -> Result<Written, TaskStoreError> {
         let closed = || TaskStoreError::from(StoreError::Closed);
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (caller, answer) = oneshot::channel();
@@ -111,12 +133,13 @@ async fn commit(backend: &impl Backend, writes: &[Write]) -> Vec<Result<Written,
     };
     if writes.len() == 1 || !error.is_of_one_write() {
         let error = TaskStoreError::from(error);
-        return writes.iter().map(|_| Err(TaskStoreError(error.0.clone()))).collect();
+        return writes.iter().map(|_| Err(error.clone())).collect();
     }
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes.chunks(1) {
         let written = backend.commit(write).await;
-        answers.push(written.map(|mut one| one.pop().flatten()).map_err(TaskStoreError::from));
+        let only = written.map(|mut one| one.pop().unwrap_or(Written::Done));
+        answers.push(only.map_err(TaskStoreError::from));
     }
     answers
 }

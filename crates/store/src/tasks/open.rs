@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use a2a_types::TaskStore;
 
 use super::PostgresTasks;
 use crate::{FileStore, StoreError};
+
+/// How long a process is believed to live after each sign of life.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Opens a task store: `database` is a `postgres://` URL or the path of a SQLite file. Tasks are
 /// kept under the name of the agent where a database is shared; a file belongs to one agent.
@@ -16,7 +20,7 @@ use crate::{FileStore, StoreError};
 pub async fn open_tasks(database: &str, agent: &str) -> Result<Arc<dyn TaskStore>, StoreError> {
     let opened: Result<Arc<dyn TaskStore>, StoreError> = match check_database(database) {
         Ok(Kind::Postgres) => {
-            PostgresTasks::connect(database, agent).await.map(|tasks| Arc::new(tasks) as _)
+            PostgresTasks::connect(database, agent, LEASE).await.map(|tasks| Arc::new(tasks) as _)
         }
         Ok(Kind::Sqlite) => {
             FileStore::open(Path::new(database)).await.map(|store| store.task_store())

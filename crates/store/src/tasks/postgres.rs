@@ -4,14 +4,15 @@
 
 mod push;
 mod read;
+mod replicas;
 mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use a2a_types::{
-    Delivery, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig,
-    TaskQuery, TaskRecord, TaskStore,
+    Adopted, Delivery, Expiry, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage,
+    TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
 };
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -41,15 +42,18 @@ struct Database {
     pool: PgPool,
     agent: Arc<str>,
     /// Which of the processes that share the database this is.
-    process: Arc<str>,
+    replica: Arc<str>,
+    /// How long it may say nothing before its tasks are free.
+    lease: Duration,
 }
 
 impl PostgresTasks {
-    /// Connects and makes the tables. `agent` is the name under which this agent's tasks are kept.
+    /// Connects and makes the tables. `agent` is the name under which this agent's tasks are kept;
+    /// what a process has is free when it said nothing for longer than `lease`.
     ///
     /// # Errors
     /// The URL cannot be used, the server cannot be reached, or it holds tables of a newer version.
-    pub async fn connect(url: &str, agent: &str) -> Result<Self, StoreError> {
+    pub async fn connect(url: &str, agent: &str, lease: Duration) -> Result<Self, StoreError> {
         check("the name of the agent", agent)?;
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(agent).options([
@@ -64,22 +68,32 @@ impl PostgresTasks {
                 .connect_with(options)
                 .await?;
             sqlx::migrate!("migrations/postgres").run(&pool).await?;
-            let process = "SELECT gen_random_uuid()::text";
-            let process: String = sqlx::query_scalar(process).fetch_one(&pool).await?;
-            Ok(Database { pool, agent: agent.into(), process: process.into() })
+            let replica = "SELECT gen_random_uuid()::text";
+            let replica: String = sqlx::query_scalar(replica).fetch_one(&pool).await?;
+            Ok((pool, replica))
         };
-        let database: Database = bounded(connect).await?;
+        let (pool, replica) = bounded(connect).await?;
+        Self::over(pool, agent, &replica, "", lease).await
+    }
+
+    /// The tasks in a database that is open already. The replica lives from now on; `body` is what
+    /// others can read of it.
+    pub(crate) async fn over(
+        pool: PgPool,
+        agent: &str,
+        replica: &str,
+        body: &str,
+        lease: Duration,
+    ) -> Result<Self, StoreError> {
+        let database = Database { pool, agent: agent.into(), replica: replica.into(), lease };
+        bounded(database.begin_lease(body)).await?;
         let committer = Arc::new(Committer::start(database.clone()));
         Ok(Self { database, committer })
     }
 
-    /// The tasks of an agent in a database whose tables are made.
-    pub(crate) async fn on(pool: PgPool, agent: &str) -> Result<Self, StoreError> {
-        let process = "SELECT gen_random_uuid()::text";
-        let process: String = sqlx::query_scalar(process).fetch_one(&pool).await?;
-        let database = Database { pool, agent: agent.into(), process: process.into() };
-        let committer = Arc::new(Committer::start(database.clone()));
-        Ok(Self { database, committer })
+    /// The name of this process among those that share the database.
+    pub fn replica(&self) -> &str {
+        &self.database.replica
     }
 
     /// Closes every connection; what waited to be written is.
@@ -92,7 +106,8 @@ impl PostgresTasks {
 impl std::fmt::Debug for Database {
     /// Without the pool, whose options hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("agent", &self.agent).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Database");
+        shown.field("agent", &self.agent).field("replica", &self.replica).finish_non_exhaustive()
     }
 }
 
@@ -111,25 +126,55 @@ fn call<'a, T: 'a>(
 
 impl TaskStore for PostgresTasks {
     fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
-        Box::pin(async move {
-            let known = self.committer.write(Write::insert(new)?).await?;
-            Ok(known.map_or(Inserted::New, Inserted::Existing))
-        })
+        Box::pin(async move { self.committer.insert(Write::insert(new)?).await })
     }
 
     fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            self.committer.write(Write::save(record, &events)?).await?;
-            Ok(())
-        })
+        Box::pin(async move { self.committer.save(Write::save(record, &events)?).await })
     }
 
     fn load(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
         call(async move { self.database.load_task(&id).await })
     }
 
-    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
-        call(self.database.unfinished_tasks())
+    fn lease(&self) -> Option<Duration> {
+        Some(self.database.lease)
+    }
+
+    fn heartbeat(&self) -> StoreFuture<'_, ()> {
+        call(self.database.beat())
+    }
+
+    fn adopt(&self, limit: u32) -> StoreFuture<'_, Adopted> {
+        call(self.database.adopt_tasks(limit))
+    }
+
+    fn claim(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        call(async move { self.database.claim_task(&id).await })
+    }
+
+    fn release(&self, id: String) -> StoreFuture<'_, ()> {
+        call(async move { self.database.release_task(&id).await })
+    }
+
+    fn held(&self, ids: Vec<String>) -> StoreFuture<'_, Vec<String>> {
+        call(async move { self.database.held_of(&ids).await })
+    }
+
+    fn mine(&self) -> StoreFuture<'_, Vec<String>> {
+        call(self.database.all_held())
+    }
+
+    fn progress(&self, seen: Vec<(String, u64)>) -> StoreFuture<'_, Vec<TaskRecord>> {
+        call(async move { self.database.progress_of(&seen).await })
+    }
+
+    fn ask_cancel(&self, id: String) -> StoreFuture<'_, ()> {
+        call(async move { self.database.put_cancel(&id).await })
+    }
+
+    fn cancel_asked(&self) -> StoreFuture<'_, Vec<String>> {
+        call(self.database.cancels())
     }
 
     fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
@@ -173,7 +218,7 @@ impl TaskStore for PostgresTasks {
         call(self.database.put_off_delivery(id, not_before))
     }
 
-    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
-        call(self.database.expire_tasks(before, limit))
+    fn expire(&self, expiry: Expiry, limit: u32) -> StoreFuture<'_, u64> {
+        call(self.database.expire_tasks(expiry, limit))
     }
 }

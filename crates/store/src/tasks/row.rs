@@ -3,7 +3,7 @@
 
 use a2a_types::{
     NewTask, PAGE_BYTES, StreamResponse, TaskEvent, TaskOwner, TaskPushNotificationConfig,
-    TaskRecord,
+    TaskRecord, Unreadable,
 };
 use serde::Serialize;
 
@@ -33,6 +33,9 @@ pub(super) struct TaskRow {
     /// Microseconds.
     pub(super) updated_at: i64,
     pub(super) sequence: u64,
+    /// The number of the last event before the change.
+    #[serde(skip)]
+    pub(super) before: u64,
     pub(super) task: String,
     pub(super) message: String,
 }
@@ -59,7 +62,8 @@ impl Write {
     }
 
     pub(super) fn save(record: TaskRecord, events: &[TaskEvent]) -> Result<Self, StoreError> {
-        let task = TaskRow::new(record)?;
+        let mut task = TaskRow::new(record)?;
+        task.before = task.sequence.saturating_sub(events.len() as u64);
         let events = events.iter().map(|event| EventRow::new(&task.id, event)).collect();
         Ok(Self::Save { task, events })
     }
@@ -135,6 +139,7 @@ impl From<TaskRecord> for TaskRow {
             is_terminal: status.state.is_terminal(),
             updated_at: to_micros(status.timestamp.unwrap_or_default()),
             sequence: record.sequence,
+            before: record.sequence,
             task: to_json(&record.task),
             message: to_json(&record.message),
             id: record.task.id,
@@ -193,6 +198,11 @@ pub(super) fn fitting(sizes: impl Iterator<Item = i64>, limit: usize) -> usize {
         left >= 0
     };
     sizes.take(limit).take_while(fits).count().max(1)
+}
+
+/// A task that this version cannot read, for whoever reports it.
+pub(super) fn unreadable(id: String, error: &StoreError) -> Unreadable {
+    Unreadable { id, why: error.with_causes() }
 }
 
 pub(super) fn read_event(sequence: i64, event: &str) -> Result<TaskEvent, StoreError> {

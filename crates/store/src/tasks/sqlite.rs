@@ -1,5 +1,6 @@
 //! The task store of a SQLite file.
 
+mod held;
 mod push;
 mod read;
 mod write;
@@ -7,10 +8,11 @@ mod write;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use a2a_types::{
-    Delivery, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage, TaskPushNotificationConfig,
-    TaskQuery, TaskRecord, TaskStore,
+    Adopted, Delivery, Expiry, Inserted, NewTask, StoreFuture, TaskEvent, TaskPage,
+    TaskPushNotificationConfig, TaskQuery, TaskRecord, TaskStore,
 };
 use jiff::Timestamp;
 use sqlx::SqlitePool;
@@ -18,6 +20,7 @@ use sqlx::SqlitePool;
 use super::Committer;
 use super::row::Write;
 use crate::{FileStore, StoreError};
+use held::Held;
 
 pub(crate) fn start_committer(
     pool: SqlitePool,
@@ -35,24 +38,35 @@ pub(crate) async fn has_pushes(pool: &SqlitePool) -> Result<bool, StoreError> {
 impl FileStore {
     /// This database as the place where an A2A server keeps its tasks.
     pub fn task_store(&self) -> Arc<dyn TaskStore> {
-        Arc::new(Tasks(self.clone()))
+        Arc::new(Tasks { store: self.clone(), held: Held::default() })
     }
 }
 
 #[derive(Debug)]
-struct Tasks(FileStore);
+struct Tasks {
+    store: FileStore,
+    held: Held,
+}
 
 impl TaskStore for Tasks {
     fn insert(&self, new: NewTask) -> StoreFuture<'_, Inserted> {
         Box::pin(async move {
-            let known = self.0.committer.write(Write::insert(new)?).await?;
-            Ok(known.map_or(Inserted::New, Inserted::Existing))
+            let (id, state) = (new.record.task.id.clone(), &new.record.task.status.state);
+            let is_settled = state.is_settled();
+            let inserted = self.store.committer.insert(Write::insert(new)?).await?;
+            if matches!(inserted, Inserted::New) {
+                self.held.wrote(&id, is_settled);
+            }
+            Ok(inserted)
         })
     }
 
     fn save(&self, record: TaskRecord, events: Vec<TaskEvent>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.0.committer.write(Write::save(record, &events)?).await?;
+            let (id, state) = (record.task.id.clone(), &record.task.status.state);
+            let is_settled = state.is_settled();
+            self.store.committer.save(Write::save(record, &events)?).await?;
+            self.held.wrote(&id, is_settled);
             Ok(())
         })
     }
@@ -61,8 +75,47 @@ impl TaskStore for Tasks {
         Box::pin(async move { Ok(self.load_task(&id).await?) })
     }
 
-    fn unfinished(&self) -> StoreFuture<'_, Vec<TaskRecord>> {
-        Box::pin(async move { Ok(self.unfinished_tasks().await?) })
+    /// One process has the file.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    fn heartbeat(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn adopt(&self, limit: u32) -> StoreFuture<'_, Adopted> {
+        Box::pin(async move { Ok(self.adopt_tasks(limit).await?) })
+    }
+
+    fn claim(&self, id: String) -> StoreFuture<'_, Option<TaskRecord>> {
+        Box::pin(async move { Ok(self.claim_task(&id).await?) })
+    }
+
+    fn release(&self, id: String) -> StoreFuture<'_, ()> {
+        self.held.release(&id);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn held(&self, ids: Vec<String>) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(std::future::ready(Ok(self.held.among(ids))))
+    }
+
+    fn mine(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(std::future::ready(Ok(self.held.all())))
+    }
+
+    fn progress(&self, seen: Vec<(String, u64)>) -> StoreFuture<'_, Vec<TaskRecord>> {
+        Box::pin(async move { Ok(self.progress_of(&seen).await?) })
+    }
+
+    fn ask_cancel(&self, id: String) -> StoreFuture<'_, ()> {
+        self.held.ask_cancel(id);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn cancel_asked(&self) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(std::future::ready(Ok(self.held.cancel_asked())))
     }
 
     fn list(&self, query: TaskQuery) -> StoreFuture<'_, TaskPage> {
@@ -106,7 +159,7 @@ impl TaskStore for Tasks {
         Box::pin(async move { Ok(self.put_off_delivery(id, not_before).await?) })
     }
 
-    fn expire(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
-        Box::pin(async move { Ok(self.expire_tasks(before, limit).await?) })
+    fn expire(&self, expiry: Expiry, limit: u32) -> StoreFuture<'_, u64> {
+        Box::pin(async move { Ok(self.expire_tasks(expiry, limit).await?) })
     }
 }

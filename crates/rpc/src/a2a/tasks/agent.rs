@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Updates;
 
 /// What an agent does with a task. `run` is called again, with `is_resumed`, after a restart of the
-/// server, and with the caller's next message after `Updates::ask`.
+/// server or at another replica of it, and with the caller's next message after `Updates::ask`.
 pub trait Agent: Send + Sync + std::fmt::Debug + 'static {
     fn run(self: Arc<Self>, job: Job) -> BoxFuture<'static, Result<(), AgentError>>;
 
@@ -31,8 +31,11 @@ pub struct Job {
     pub owner: TaskOwner,
     pub is_resumed: bool,
     pub updates: Updates,
-    /// Cancelled when the caller cancels the task or the server shuts down.
+    /// Cancelled when the caller cancels the task, and when `stopped` is.
     pub cancelled: CancellationToken,
+    /// Cancelled when the task is to be left as it is, at the next point from which it can be resumed:
+    /// the server shuts down, or another replica has taken the task. Nothing is written then.
+    pub stopped: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,30 +1,31 @@
-//! The end of finished tasks: after the retention they leave the store, some at a time, so that no
-//! other request waits long for it.
+//! The end of tasks in the store: those that ended go after the retention, those that wait for their
+//! caller when nobody came for too long; some at a time, so that no other request waits long for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2a_types::{TaskStore, TaskStoreError};
-use jiff::SignedDuration;
+use a2a_types::{Expiry, TaskStore, TaskStoreError};
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::MissedTickBehavior;
 
+use super::TaskOptions;
 use crate::Host;
 
-/// How often finished tasks are looked through.
+/// How often tasks are looked through.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Tasks that are removed at once.
 const STEP: u32 = 500;
 
-/// Removes what ended longer ago than `retention`, until shutdown.
-pub(super) async fn run(store: Arc<dyn TaskStore>, host: Host, retention: Duration) {
+/// Removes what has been kept long enough, until shutdown.
+pub(super) async fn run(store: Arc<dyn TaskStore>, host: Host, options: TaskOptions) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let shutdown = host.shutdown().clone();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        match expire(&*store, &host, retention).await {
+        match expire(&*store, &host, &options).await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "finished tasks are forgotten"),
-            Err(error) => tracing::warn!(%error, "finished tasks are not forgotten"),
+            Ok(count) => tracing::info!(count, "old tasks are forgotten"),
+            Err(error) => tracing::warn!(%error, "old tasks are not forgotten"),
         }
     }
 }
@@ -32,17 +33,24 @@ pub(super) async fn run(store: Arc<dyn TaskStore>, host: Host, retention: Durati
 async fn expire(
     store: &dyn TaskStore,
     host: &Host,
-    retention: Duration,
+    options: &TaskOptions,
 ) -> Result<u64, TaskStoreError> {
-    let age = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
-    let Ok(before) = host.now().checked_sub(age) else { return Ok(0) };
+    let expiry = Expiry {
+        ended_before: before(host.now(), options.retention),
+        waiting_before: before(host.now(), options.patience),
+    };
     let mut count = 0;
     while !host.shutdown().is_cancelled() {
-        let removed = store.expire(before, STEP).await?;
+        let removed = store.expire(expiry, STEP).await?;
         count += removed;
         if removed < u64::from(STEP) {
             break;
         }
     }
     Ok(count)
+}
+
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+    now.checked_sub(age).unwrap_or(Timestamp::MIN)
 }

@@ -71,7 +71,11 @@ impl Tasks {
     /// Tells the sender that there may be something to send.
     pub(super) fn wake_deliveries(&self, live: &Live) {
         if live.has_push.load(Ordering::SeqCst) {
-            self.0.deliveries.notify_one();
+            self.wake_sender();
         }
+    }
+
+    pub(super) fn wake_sender(&self) {
+        self.0.deliveries.notify_one();
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use a2a_types::{
-    A2aError, Inserted, Message, Metadata, NewTask, Role, Task, TaskOwner,
+    A2aError, Inserted, Message, Metadata, NewTask, Role, StreamResponse, Task, TaskOwner,
     TaskPushNotificationConfig, TaskRecord, TaskState, TaskStatus, TaskStoreError,
 };
 use futures::FutureExt;
 
-use super::live::Live;
+use super::live::{Live, Tenure};
 use super::updates::set_status;
 use super::{Tasks, Updates, internal};
 
@@ -138,13 +138,16 @@ impl Tasks {
 
     async fn insert(&self, new: NewTask, live: Arc<Live>) -> Result<Accepted, TaskStoreError> {
         let message = new.record.message.clone();
-        match self.0.store.insert(new).await? {
+        match self.in_doubt(self.0.store.insert(new).await)? {
             Inserted::New => {
                 let record = live.record();
-                self.start(live.clone(), message, false);
+                if let Some(tenure) = live.begin_tenure(self.0.host.shutdown()) {
+                    self.start(live.clone(), tenure, message, false);
+                }
                 Ok(Accepted { live: Some(live), record, repeated: None })
             }
-            // A repeated request may come before a restarted server has taken its task up.
+            // A repeated request may come before a restarted server has taken its task up, or to
+            // another replica.
             Inserted::Existing(known) => {
                 let live = self.revive(&known.task.id).await?;
                 let record = match &live {
@@ -185,7 +188,7 @@ impl Tasks {
             self.put_push(&owner, self.push_for(&id, push)).await?;
         }
         let (tasks, answered, said) = (self.clone(), live.clone(), message.clone());
-        let taken = self.to_the_end(async move { tasks.answer(answered, said).await });
+        let taken = self.to_the_end(async move { tasks.answer(&answered, said).await });
         if let Some(record) = taken.await.map_err(internal)? {
             return Ok(Accepted { live: Some(live), record, repeated: None });
         }
@@ -200,9 +203,11 @@ impl Tasks {
     /// any more: of two answers to one question, the first is taken.
     async fn answer(
         &self,
-        live: Arc<Live>,
+        live: &Arc<Live>,
         message: Message,
     ) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
+        let _reviving = self.0.reviving(&live.id).await;
+        let Some(tenure) = self.claim_waiting(live).await? else { return Ok(None) };
         let (answered, said, now) = (live.clone(), message.clone(), self.0.host.now());
         let take = move |record: &mut TaskRecord| {
             if !record.task.status.state.is_interrupted() {
@@ -214,12 +219,47 @@ impl Tasks {
             record.message = said;
             vec![event]
         };
-        let updates = Updates { tasks: self.clone(), live: live.clone() };
-        let taken = updates.commit(take).await?;
+        let taken = self.change_waiting(live, &tenure, take).await?;
         if taken.is_some() {
-            self.start(live, message, false);
+            self.start(live.clone(), tenure, message, false);
         }
         Ok(taken)
+    }
+
+    /// Cancels a task that waits for its caller. `None`: it does not wait, or not any more.
+    pub(super) async fn cancel_waiting(
+        &self,
+        live: &Arc<Live>,
+    ) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
+        let (tasks, live) = (self.clone(), live.clone());
+        self.to_the_end(async move {
+            let _reviving = tasks.0.reviving(&live.id).await;
+            let Some(tenure) = tasks.claim_waiting(&live).await? else { return Ok(None) };
+            let updates =
+                Updates { tasks: tasks.clone(), live: live.clone(), tenure: tenure.clone() };
+            let change = updates.canceled();
+            tasks.change_waiting(&live, &tenure, change).await
+        })
+        .await
+    }
+
+    /// Changes a task that this replica has taken for it. Where that fails, it is nobody's again.
+    async fn change_waiting(
+        &self,
+        live: &Arc<Live>,
+        tenure: &Arc<Tenure>,
+        change: impl FnOnce(&mut TaskRecord) -> Vec<StreamResponse> + Send + 'static,
+    ) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
+        let updates = Updates { tasks: self.clone(), live: live.clone(), tenure: tenure.clone() };
+        let changed = updates.commit(change).await;
+        match changed {
+            Err(TaskStoreError::Lost { .. }) => Ok(None),
+            Err(error) => {
+                live.end_tenure(tenure);
+                self.in_doubt(Err(error))
+            }
+            changed => changed,
+        }
     }
 
     /// Refuses new work beyond what is held in memory.

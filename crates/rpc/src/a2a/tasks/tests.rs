@@ -3,6 +3,7 @@
 mod bounds;
 mod events;
 mod owners;
+mod replicas;
 mod turns;
 
 use std::sync::{Arc, Mutex};
@@ -76,10 +77,14 @@ impl World {
 
     fn with(store: Arc<MemoryTaskStore>, options: TaskOptions) -> Self {
         let start = "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
-        let (now, last_id) = (Arc::new(Mutex::new(start)), Mutex::new(0));
+        Self::at(Arc::new(Mutex::new(start)), store, options)
+    }
+
+    fn at(now: Arc<Mutex<Timestamp>>, store: Arc<MemoryTaskStore>, options: TaskOptions) -> Self {
+        let last_id = Mutex::new(0);
         let (shutdown, tracker, deliveries) =
             (CancellationToken::new(), TaskTracker::new(), Arc::<Notify>::default());
-        let (time, namespace) = (now.clone(), Arc::as_ptr(&now) as u128);
+        let (time, namespace) = (now.clone(), Arc::as_ptr(&deliveries) as u128);
         let ids = move || {
             let mut last = last_id.lock().unwrap();
             *last += 1;

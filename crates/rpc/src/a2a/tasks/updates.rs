@@ -9,7 +9,7 @@ use a2a_types::{
 };
 use serde_json::Value;
 
-use super::live::Live;
+use super::live::{Live, Tenure};
 use super::{TRANSIENT_KEY, Tasks};
 
 /// A task's only way to change, held by its agent.
@@ -17,11 +17,12 @@ use super::{TRANSIENT_KEY, Tasks};
 pub struct Updates {
     pub(super) tasks: Tasks,
     pub(super) live: Arc<Live>,
+    pub(super) tenure: Arc<Tenure>,
 }
 
 impl Updates {
     pub fn task_id(&self) -> String {
-        self.live.seen.borrow().task.id.clone()
+        self.live.id.clone()
     }
 
     /// Says what the agent is doing. Subscribers see it; the task's history does not keep it.
@@ -99,14 +100,15 @@ impl Updates {
         self.change(move |record| vec![set_status(record, status, Metadata::new())]).await
     }
 
-    /// Cancels a task that waits for its caller; `None` if it does not, any more.
-    pub(super) async fn cancel_waiting(&self) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
+    /// The change that cancels a task while it waits for its caller.
+    pub(super) fn canceled(
+        &self,
+    ) -> impl FnOnce(&mut TaskRecord) -> Vec<StreamResponse> + Send + use<> {
         let status = self.status(TaskState::Canceled, vec![Part::text("canceled by the caller")]);
-        self.commit(move |record| match record.task.status.state.is_interrupted() {
+        move |record| match record.task.status.state.is_interrupted() {
             true => vec![set_status(record, status, Metadata::new())],
             false => Vec::new(),
-        })
-        .await
+        }
     }
 
     pub(super) async fn fail(
@@ -138,9 +140,9 @@ impl Updates {
         &self,
         change: impl FnOnce(&mut TaskRecord) -> Vec<StreamResponse> + Send + 'static,
     ) -> Result<Option<Arc<TaskRecord>>, TaskStoreError> {
-        let Self { tasks, live } = self.clone();
+        let Self { tasks, live, tenure } = self.clone();
         let commit = async move {
-            let committed = live.commit(&*tasks.0.store, change).await?;
+            let committed = live.commit(&*tasks.0.store, &tenure, change).await?;
             tasks.wake_deliveries(&live);
             Ok(committed)
         };

@@ -96,7 +96,7 @@ impl Database {
             .bind(&*self.agent)
             .bind(to_micros(now))
             .bind(i64::from(limit))
-            .bind(&*self.process)
+            .bind(&*self.replica)
             .bind(after)
             .fetch_all(&self.pool)
             .await?;
@@ -105,7 +105,7 @@ impl Database {
 
     pub(super) async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
         let row =
-            sqlx::query(NEXT).bind(&*self.agent).bind(&*self.process).fetch_one(&self.pool).await?;
+            sqlx::query(NEXT).bind(&*self.agent).bind(&*self.replica).fetch_one(&self.pool).await?;
         Ok(row.get::<Option<i64>, _>("due").map(from_micros))
     }
 

@@ -22,15 +22,6 @@ impl Database {
         row.as_ref().map(read).transpose()
     }
 
-    pub(super) async fn unfinished_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM task WHERE agent = $1 AND is_unfinished ORDER BY number")
-                .bind(&*self.agent)
-                .fetch_all(&self.pool)
-                .await?;
-        rows.iter().map(read).collect()
-    }
-
     pub(super) async fn task_events(
         &self,
         id: &str,
@@ -135,6 +126,7 @@ pub(super) fn read(row: &PgRow) -> Result<TaskRecord, StoreError> {
         is_terminal: row.get("is_terminal"),
         updated_at: row.get("updated_at"),
         sequence: row.get::<i64, _>("sequence").cast_unsigned(),
+        before: row.get::<i64, _>("sequence").cast_unsigned(),
         task: row.get("task"),
         message: row.get("message"),
     };

@@ -1,11 +1,11 @@
 //! Writes of tasks: each statement takes all its rows as one array a column, so that a batch of any
 //! size costs as many round trips as one task.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use a2a_types::TaskRecord;
+use a2a_types::{Expiry, TaskRecord};
 use jiff::Timestamp;
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
 use super::read::read;
 use super::{Database, bounded};
@@ -15,19 +15,27 @@ use crate::tasks::committer::{Backend, Written};
 use crate::tasks::row::{EventRow, PushRow, Sorted, TaskRow, Write};
 
 const INSERT: &str = "INSERT INTO task (agent, id, tenant, principal, idempotency_key, context_id, \
-       state, is_unfinished, is_terminal, updated_at, sequence, task, message) \
-     SELECT $1, * FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], \
-       $7::text[], $8::bool[], $9::bool[], $10::bigint[], $11::bigint[], $12::text[], $13::text[]) \
+       state, is_unfinished, is_terminal, updated_at, sequence, task, message, replica) \
+     SELECT $1, new.*, CASE WHEN is_unfinished THEN $14 END \
+     FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
+       $8::bool[], $9::bool[], $10::bigint[], $11::bigint[], $12::text[], $13::text[]) \
+       AS new (id, tenant, principal, idempotency_key, context_id, state, is_unfinished, \
+         is_terminal, updated_at, sequence, task, message) \
      ON CONFLICT (agent, tenant, principal, idempotency_key) WHERE idempotency_key IS NOT NULL \
      DO NOTHING RETURNING id";
 
+/// A task that waits for its caller is for whoever writes first; the others find that it has changed.
 const UPDATE: &str = "UPDATE task SET state = new.state, is_unfinished = new.is_unfinished, \
        is_terminal = new.is_terminal, updated_at = new.updated_at, sequence = new.sequence, \
-       task = new.task, message = new.message \
+       task = new.task, message = new.message, \
+       replica = CASE WHEN new.is_unfinished THEN $10 END \
      FROM UNNEST($2::text[], $3::text[], $4::bool[], $5::bool[], $6::bigint[], $7::bigint[], \
-       $8::text[], $9::text[]) AS new (id, state, is_unfinished, is_terminal, updated_at, \
-       sequence, task, message) \
-     WHERE task.agent = $1 AND task.id = new.id";
+       $8::text[], $9::text[], $11::bigint[]) AS new (id, state, is_unfinished, is_terminal, \
+       updated_at, sequence, task, message, before) \
+     WHERE task.agent = $1 AND task.id = new.id AND task.sequence = new.before \
+       AND (task.replica = $10 \
+         OR (task.replica IS NULL AND NOT task.is_unfinished AND NOT task.is_terminal)) \
+     RETURNING task.id";
 
 const INSERT_EVENTS: &str = "INSERT INTO task_event (task, sequence, event) \
      SELECT task.number, new.sequence, new.event \
@@ -65,20 +73,22 @@ impl Database {
         connection: &mut PgConnection,
         batch: &[Write],
     ) -> Result<Vec<Written>, StoreError> {
-        let Sorted { inserts, pushes, saves, events } = Sorted::new(batch);
+        let Sorted { inserts, pushes, saves, mut events } = Sorted::new(batch);
         let new = self.insert_all(connection, inserts).await?;
         let pushes = pushes.into_iter().filter(|push| new.contains(&push.task_id)).collect();
         self.put_pushes(connection, pushes).await?;
-        self.update_all(connection, saves).await?;
+        let refused = self.update_all(connection, saves).await?;
+        events.retain(|event| !refused.contains_key(&*event.task_id));
         self.insert_events(connection, &events).await?;
 
         let mut written = Vec::with_capacity(batch.len());
         for write in batch {
             written.push(match write {
                 Write::Insert { task, .. } if !new.contains(&task.id) => {
-                    Some(Box::new(self.existing(connection, task).await?))
+                    Written::Existing(Box::new(self.existing(connection, task).await?))
                 }
-                _ => None,
+                Write::Save { task, .. } if refused.get(&task.id) == Some(&true) => Written::Lost,
+                _ => Written::Done,
             });
         }
         Ok(written)
@@ -110,6 +120,7 @@ impl Database {
             .bind(column(&rows, |row| row.sequence.cast_signed()))
             .bind(column(&rows, |row| &*row.task))
             .bind(column(&rows, |row| &*row.message))
+            .bind(&*self.replica)
             .fetch_all(connection)
             .await
             .map_err(|error| StoreError::on_insert(error, "a task of the same id"))?;
@@ -153,15 +164,16 @@ impl Database {
         Ok(())
     }
 
+    /// The tasks that were not updated, and whether there is such a one: then another replica has it.
     async fn update_all(
         &self,
         connection: &mut PgConnection,
         rows: Vec<&TaskRow>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<HashMap<String, bool>, StoreError> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(HashMap::new());
         }
-        sqlx::query(UPDATE)
+        let updated: Vec<String> = sqlx::query_scalar(UPDATE)
             .bind(&*self.agent)
             .bind(column(&rows, |row| &*row.id))
             .bind(column(&rows, |row| &*row.state))
@@ -171,9 +183,24 @@ impl Database {
             .bind(column(&rows, |row| row.sequence.cast_signed()))
             .bind(column(&rows, |row| &*row.task))
             .bind(column(&rows, |row| &*row.message))
-            .execute(connection)
+            .bind(&*self.replica)
+            .bind(column(&rows, |row| row.before.cast_signed()))
+            .fetch_all(&mut *connection)
             .await?;
-        Ok(())
+        if updated.len() == rows.len() {
+            return Ok(HashMap::new());
+        }
+        let updated: HashSet<String> = updated.into_iter().collect();
+        let mut refused: HashMap<String, bool> = (rows.iter())
+            .filter(|row| !updated.contains(&row.id))
+            .map(|row| (row.id.clone(), false))
+            .collect();
+        let known = "SELECT id FROM task WHERE agent = $1 AND id = ANY($2::text[])";
+        let ids: Vec<&String> = refused.keys().collect();
+        let known = sqlx::query_scalar(known).bind(&*self.agent).bind(ids);
+        let known: Vec<String> = known.fetch_all(connection).await?;
+        refused.extend(known.into_iter().map(|id| (id, true)));
+        Ok(refused)
     }
 
     /// Inserts events, and a delivery of each to each push configuration of its task.
@@ -203,23 +230,28 @@ impl Database {
         Ok(())
     }
 
-    pub(super) async fn expire_tasks(
+    pub(super) async fn expire_tasks(&self, expiry: Expiry, limit: u32) -> Result<u64, StoreError> {
+        let ended = self.expire("is_terminal", expiry.ended_before, limit).await?;
+        let is_waiting = "NOT is_unfinished AND NOT is_terminal AND replica IS NULL";
+        Ok(ended + self.expire(is_waiting, expiry.waiting_before, limit).await?)
+    }
+
+    async fn expire(
         &self,
+        which: &'static str,
         before: Timestamp,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let gone = sqlx::query(
-            "DELETE FROM task WHERE number IN (SELECT number FROM task \
-               WHERE agent = $1 AND is_terminal AND updated_at < $2 \
-               AND NOT EXISTS (SELECT 1 FROM push_delivery WHERE push_delivery.task = number) \
-               ORDER BY updated_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
-        )
-        .bind(&*self.agent)
-        .bind(to_micros(before))
-        .bind(i64::from(limit))
-        .execute(&self.pool)
-        .await?;
-        Ok(gone.rows_affected())
+        let mut delete = QueryBuilder::<Postgres>::new("DELETE FROM task WHERE number IN (");
+        delete.push("SELECT number FROM task WHERE agent = ").push_bind(self.agent.to_string());
+        delete.push(" AND ").push(which);
+        delete.push(" AND updated_at < ").push_bind(to_micros(before));
+        delete.push(
+            " AND NOT EXISTS (SELECT 1 FROM push_delivery WHERE push_delivery.task = number)",
+        );
+        delete.push(" ORDER BY updated_at LIMIT ").push_bind(i64::from(limit));
+        delete.push(" FOR UPDATE SKIP LOCKED)");
+        Ok(delete.build().execute(&self.pool).await?.rows_affected())
     }
 }
 

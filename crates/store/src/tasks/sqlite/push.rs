@@ -20,8 +20,8 @@ impl Tasks {
     ) -> Result<(), StoreError> {
         let row = PushRow::new(&config.task_id, config)?;
         // Before it can be seen, so that no save after it passes it by.
-        self.0.has_pushes.store(true, Ordering::SeqCst);
-        sqlx::query(PUT_PUSH).bind(to_json(&[row])).execute(&self.0.writer).await?;
+        self.store.has_pushes.store(true, Ordering::SeqCst);
+        sqlx::query(PUT_PUSH).bind(to_json(&[row])).execute(&self.store.writer).await?;
         Ok(())
     }
 
@@ -34,7 +34,7 @@ impl Tasks {
              WHERE task = (SELECT number FROM task WHERE id = ?) ORDER BY id",
         )
         .bind(task_id)
-        .fetch_all(&self.0.readers)
+        .fetch_all(&self.store.readers)
         .await?;
         rows.iter().map(|row| from_json(row.get("config"), "push configuration")).collect()
     }
@@ -51,7 +51,7 @@ impl Tasks {
         )
         .bind(task_id)
         .bind(id)
-        .execute(&self.0.writer)
+        .execute(&self.store.writer)
         .await?;
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Tasks {
         .bind(to_micros(now))
         .bind(after)
         .bind(limit)
-        .fetch_all(&self.0.readers)
+        .fetch_all(&self.store.readers)
         .await?;
         rows.iter().map(read_delivery).collect()
     }
@@ -86,7 +86,7 @@ impl Tasks {
             "SELECT MIN(not_before) AS due FROM push_delivery \
              WHERE id IN (SELECT MIN(id) FROM push_delivery GROUP BY task, config)",
         )
-        .fetch_one(&self.0.readers)
+        .fetch_one(&self.store.readers)
         .await?;
         Ok(row.get::<Option<i64>, _>("due").map(from_micros))
     }
@@ -94,7 +94,7 @@ impl Tasks {
     pub(super) async fn remove_delivery(&self, id: i64) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM push_delivery WHERE id = ?")
             .bind(id)
-            .execute(&self.0.writer)
+            .execute(&self.store.writer)
             .await?;
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Tasks {
         sqlx::query("UPDATE push_delivery SET attempt = attempt + 1, not_before = ? WHERE id = ?")
             .bind(to_micros(not_before))
             .bind(id)
-            .execute(&self.0.writer)
+            .execute(&self.store.writer)
             .await?;
         Ok(())
     }

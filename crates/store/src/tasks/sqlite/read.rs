@@ -6,22 +6,29 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::Tasks;
 use crate::StoreError;
-use crate::sqlite::{from_json, from_micros, to_micros};
+use crate::sqlite::{from_json, from_micros, to_json, to_micros};
 use crate::tasks::row::{TaskRow, fitting, read_event};
 
 impl Tasks {
     pub(super) async fn load_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
         let row = sqlx::query("SELECT * FROM task WHERE id = ?")
             .bind(id)
-            .fetch_optional(&self.0.readers)
+            .fetch_optional(&self.store.readers)
             .await?;
         row.as_ref().map(read).transpose()
     }
 
-    pub(super) async fn unfinished_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM task WHERE is_unfinished = 1 ORDER BY number")
-            .fetch_all(&self.0.readers)
-            .await?;
+    pub(super) async fn progress_of(
+        &self,
+        seen: &[(String, u64)],
+    ) -> Result<Vec<TaskRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT task.* FROM json_each(?) AS seen \
+             JOIN task ON task.id = seen.value ->> 0 AND task.sequence > seen.value ->> 1",
+        )
+        .bind(to_json(&seen))
+        .fetch_all(&self.store.readers)
+        .await?;
         rows.iter().map(read).collect()
     }
 
@@ -39,13 +46,13 @@ impl Tasks {
         .bind(id)
         .bind(sequence.cast_signed())
         .bind(limit)
-        .fetch_all(&self.0.readers)
+        .fetch_all(&self.store.readers)
         .await?;
         rows.iter().map(|row| read_event(row.get("sequence"), row.get("event"))).collect()
     }
 
     pub(super) async fn list_tasks(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
-        let mut snapshot = self.0.readers.begin().await?;
+        let mut snapshot = self.store.readers.begin().await?;
         let mut count = QueryBuilder::new("SELECT COUNT(*) FROM task");
         push_filters(&mut count, query);
         let total: i64 = count.build().fetch_one(&mut *snapshot).await?.get(0);
@@ -111,6 +118,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
         is_terminal: row.get("is_terminal"),
         updated_at: row.get("updated_at"),
         sequence: row.get::<i64, _>("sequence").cast_unsigned(),
+        before: row.get::<i64, _>("sequence").cast_unsigned(),
         task: row.get("task"),
         message: row.get("message"),
     };

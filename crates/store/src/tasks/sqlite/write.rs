@@ -6,9 +6,9 @@ use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use a2a_types::TaskRecord;
+use a2a_types::{Expiry, TaskRecord};
 use jiff::Timestamp;
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 
 use super::Tasks;
 use super::read::read;
@@ -78,7 +78,13 @@ impl Backend for Writer {
     async fn commit(&self, batch: &[Write]) -> Result<Vec<Written>, StoreError> {
         let _lock = self.lock.upgrade().ok_or(StoreError::Closed)?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let written = write_all(&mut transaction, batch, &self.has_pushes).await?;
+        let written = match write_all(&mut transaction, batch, &self.has_pushes).await {
+            // An event of that number is there: an earlier save was committed, although it failed.
+            Err(StoreError::Exists { .. }) if matches!(batch, [Write::Save { .. }]) => {
+                return Ok(vec![Written::Lost]);
+            }
+            written => written?,
+        };
         transaction.commit().await?;
         Ok(written)
     }
@@ -108,31 +114,35 @@ async fn write_all(
     for write in batch {
         written.push(match write {
             Write::Insert { task, .. } if !new.contains(&task.id) => {
-                Some(Box::new(existing(connection, task).await?))
+                Written::Existing(Box::new(existing(connection, task).await?))
             }
-            _ => None,
+            _ => Written::Done,
         });
     }
     Ok(written)
 }
 
 impl Tasks {
-    pub(super) async fn expire_tasks(
+    pub(super) async fn expire_tasks(&self, expiry: Expiry, limit: u32) -> Result<u64, StoreError> {
+        let ended = self.expire("is_terminal = 1", expiry.ended_before, limit).await?;
+        let is_waiting = "is_unfinished = 0 AND is_terminal = 0";
+        Ok(ended + self.expire(is_waiting, expiry.waiting_before, limit).await?)
+    }
+
+    async fn expire(
         &self,
+        which: &'static str,
         before: Timestamp,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let gone = sqlx::query(
-            "DELETE FROM task WHERE number IN (SELECT number FROM task \
-               WHERE is_terminal = 1 AND updated_at < ? \
-               AND NOT EXISTS (SELECT 1 FROM push_delivery WHERE push_delivery.task = number) \
-               ORDER BY updated_at LIMIT ?)",
-        )
-        .bind(to_micros(before))
-        .bind(limit)
-        .execute(&self.0.writer)
-        .await?;
-        Ok(gone.rows_affected())
+        let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM task WHERE number IN (");
+        delete.push("SELECT number FROM task WHERE ").push(which);
+        delete.push(" AND updated_at < ").push_bind(to_micros(before));
+        delete.push(
+            " AND NOT EXISTS (SELECT 1 FROM push_delivery WHERE push_delivery.task = number)",
+        );
+        delete.push(" ORDER BY updated_at LIMIT ").push_bind(limit).push(")");
+        Ok(delete.build().execute(&self.store.writer).await?.rows_affected())
     }
 }
 

@@ -56,7 +56,7 @@ async fn a_caller_that_answers_for_ever_is_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn finished_tasks_are_forgotten_after_the_retention() {
+async fn tasks_are_forgotten_after_the_retention() {
     let world = World::new();
     let (ended, waiting) = (world.settle(say("auto")).await, world.settle(say("ask")).await);
     let day = SignedDuration::from_hours(24);
@@ -68,6 +68,10 @@ async fn finished_tasks_are_forgotten_after_the_retention() {
     let gone = world.tasks.get(&TaskOwner::default(), &ended.id).await;
     assert_eq!(gone, Err(A2aError::TaskNotFound(ended.id)));
     world.get(&waiting).await;
+    world.pass(day * 30);
+    tokio::time::sleep(Duration::from_secs(1_200)).await;
+    let gone = world.tasks.get(&TaskOwner::default(), &waiting.id).await;
+    assert_eq!(gone, Err(A2aError::TaskNotFound(waiting.id)), "nobody came");
     world.shutdown.cancel();
     world.tracker.close();
     world.tracker.wait().await;
