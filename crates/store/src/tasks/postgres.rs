@@ -28,6 +28,9 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Milliseconds after which the server itself ends a statement.
 const STATEMENT_TIMEOUT_MS: &str = "10000";
+/// Milliseconds after which the server ends a transaction of a process that says nothing: a frozen one
+/// would keep its locks for ever.
+const SILENCE_TIMEOUT_MS: &str = "5000";
 
 /// The tasks of one agent. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,6 +61,7 @@ impl PostgresTasks {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(agent).options([
             ("statement_timeout", STATEMENT_TIMEOUT_MS),
+            ("idle_in_transaction_session_timeout", SILENCE_TIMEOUT_MS),
             // A plan that was made while the tables were empty would scan them ever after.
             ("plan_cache_mode", "force_custom_plan"),
         ]);

@@ -12,21 +12,24 @@ use crate::tasks::row::unreadable;
 /// What a row that outlived its lease is good for: nothing but to be looked at for a while.
 const REMEMBERED: &str = "1 hour";
 
-/// Held by the one replica that takes tasks: two would find the same ones free.
-const ADOPTING: &str =
-    "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '/adopt/' || $1, 0))";
-
-/// Takes free tasks. One that somebody claimed, or saved, since it was found free is not taken.
+/// Takes free tasks. Of several replicas that find the same ones free, each is for the first that
+/// locks it: whoever comes later sees that its replica is not the one it was found with. A row without
+/// an id is one that was found and not taken.
 const ADOPT: &str = "WITH free AS MATERIALIZED (\
        SELECT number, replica FROM task \
        WHERE agent = $1 AND is_unfinished AND NOT EXISTS (SELECT 1 FROM replica \
          WHERE replica.id = task.replica AND replica.expires_at > clock_timestamp()) \
        ORDER BY number LIMIT $3), \
-     taken AS MATERIALIZED (\
+     locked AS MATERIALIZED (\
        SELECT task.number FROM task JOIN free ON free.number = task.number \
        WHERE task.is_unfinished AND task.replica IS NOT DISTINCT FROM free.replica \
-       ORDER BY task.number FOR UPDATE OF task SKIP LOCKED) \
-     UPDATE task SET replica = $2 FROM taken WHERE task.number = taken.number RETURNING task.*";
+       ORDER BY task.number FOR UPDATE OF task SKIP LOCKED), \
+     taken AS (UPDATE task SET replica = $2 FROM locked WHERE task.number = locked.number \
+       RETURNING task.*) \
+     SELECT taken.* FROM free LEFT JOIN taken ON taken.number = free.number ORDER BY free.number";
+
+/// How often what others took first is passed by.
+const ROUNDS: usize = 8;
 
 const CLAIM: &str = "WITH free AS MATERIALIZED (\
        SELECT number, replica FROM task \
@@ -71,22 +74,25 @@ impl Database {
     }
 
     pub(super) async fn adopt_tasks(&self, limit: u32) -> Result<Adopted, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query(ADOPTING).bind(&*self.agent).execute(&mut *transaction).await?;
-        let mut rows = sqlx::query(ADOPT)
-            .bind(&*self.agent)
-            .bind(&*self.replica)
-            .bind(i64::from(limit))
-            .fetch_all(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        rows.sort_by_key(|row| row.get::<i64, _>("number"));
         let mut adopted = Adopted::default();
-        for row in &rows {
-            match read(row) {
-                Ok(record) => adopted.tasks.push(record),
-                // It stays with this replica, so that it is reported once while that lives.
-                Err(error) => adopted.unreadable.push(unreadable(row.get("id"), &error)),
+        for _ in 0..ROUNDS {
+            let left = i64::from(limit) - (adopted.tasks.len() + adopted.unreadable.len()) as i64;
+            let found = sqlx::query(ADOPT)
+                .bind(&*self.agent)
+                .bind(&*self.replica)
+                .bind(left)
+                .fetch_all(&self.pool)
+                .await?;
+            let taken = found.iter().filter(|row| row.get::<Option<&str>, _>("id").is_some());
+            for row in taken.clone() {
+                match read(row) {
+                    Ok(record) => adopted.tasks.push(record),
+                    // It stays with this replica, so that it is reported once while that lives.
+                    Err(error) => adopted.unreadable.push(unreadable(row.get("id"), &error)),
+                }
+            }
+            if taken.count() == found.len() {
+                break;
             }
         }
         Ok(adopted)
