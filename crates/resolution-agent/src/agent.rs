@@ -51,11 +51,11 @@ impl Agent for Resolver {
 
 impl Resolver {
     async fn resolve(self: Arc<Self>, request: Resolve, job: Job) -> Result<(), AgentError> {
-        let task_id = job.task.id.clone();
+        let (task_id, stopped) = (job.task.id.clone(), job.stopped.clone());
         let ended = Resolution::new(self.clone(), request, job).run().await;
         let is_for_good = matches!(ended, Err(AgentError::Failed { .. }));
         if is_for_good
-            && !self.process.shutdown_token().is_cancelled()
+            && !stopped.is_cancelled()
             && let Err(error) = self.abandon(&task_id).await
         {
             tracing::warn!(%error, task.id = task_id, "its lock is looked at later");

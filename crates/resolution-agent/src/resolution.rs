@@ -34,6 +34,7 @@ pub(crate) struct Resolution {
     task: Task,
     is_resumed: bool,
     cancelled: CancellationToken,
+    stopped: CancellationToken,
     journal: Journal,
     /// What the gates knew, once they were asked.
     surveyed: Option<Surveyed>,
@@ -88,8 +89,9 @@ impl Resolution {
     pub(crate) fn new(resolver: Arc<Resolver>, request: Resolve, job: Job) -> Self {
         let clock = resolver.process.clock().clone();
         let journal = Journal::of(&job.task, job.updates.clone(), clock);
-        let Job { task, is_resumed, cancelled, .. } = job;
-        Self { resolver, request, task, is_resumed, cancelled, journal, surveyed: None }
+        let Job { task, is_resumed, cancelled, stopped, .. } = job;
+        let surveyed = None;
+        Self { resolver, request, task, is_resumed, cancelled, stopped, journal, surveyed }
     }
 
     pub(crate) async fn run(mut self) -> Result<(), AgentError> {
@@ -304,10 +306,9 @@ impl Resolution {
     /// Whether the task is this replica's still; if not, this run ends here.
     async fn check_owned(&self) -> Result<(), AgentError> {
         let id = self.task.id.clone();
-        let record = self.resolver.tasks.load(id.clone()).await?;
-        match record.is_some_and(|record| !record.task.status.state.is_terminal()) {
-            true => Ok(()),
-            false => Err(TaskStoreError(format!("{id} is over")).into()),
+        match self.resolver.tasks.held(vec![id.clone()]).await?.is_empty() {
+            true => Err(TaskStoreError::Lost { id }.into()),
+            false => Ok(()),
         }
     }
 
@@ -315,12 +316,13 @@ impl Resolution {
     /// what the store says, after a check of just that.
     fn overtaken(&self, why: impl fmt::Display) -> AgentError {
         tracing::warn!(task.id = self.task.id, %why, "another run was faster");
-        TaskStoreError(why.to_string()).into()
+        TaskStoreError::Unavailable(why.to_string()).into()
     }
 
-    /// The process is going down: what is unfinished stays so, and the next process resumes it.
-    fn is_shutting_down(&self) -> bool {
-        self.resolver.process.shutdown_token().is_cancelled()
+    /// The process is going down, or another replica has the task: what is unfinished stays so, and
+    /// whoever has it then resumes it.
+    fn is_stopped(&self) -> bool {
+        self.stopped.is_cancelled()
     }
 }
 

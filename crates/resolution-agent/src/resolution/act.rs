@@ -99,7 +99,7 @@ impl Resolution {
 
     /// Looked at right before every effect.
     fn halt(&self) -> Result<Option<Stop>, AgentError> {
-        if self.is_shutting_down() {
+        if self.is_stopped() {
             return Err(super::shutting_down());
         }
         if self.resolver.is_killed() {

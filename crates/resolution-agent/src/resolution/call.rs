@@ -120,7 +120,7 @@ impl Resolution {
                 Err(error) => tracing::info!(%error, "status not known yet"),
             }
             clock.sleep(PAUSE).await;
-            if self.is_shutting_down() {
+            if self.is_stopped() {
                 return Err(super::shutting_down());
             }
         }

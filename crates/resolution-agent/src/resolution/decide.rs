@@ -154,7 +154,7 @@ impl Resolution {
     }
 
     async fn cancelled_before_act(&mut self, plan: &Plan) -> Result<(), AgentError> {
-        if self.is_shutting_down() {
+        if self.is_stopped() {
             return Err(super::shutting_down());
         }
         let summary = "cancelled before anything was done";

@@ -110,7 +110,7 @@ impl Resolution {
         for _ in 0..ATTEMPTS {
             let former = begun.next();
             if former.is_none() {
-                if self.is_shutting_down() {
+                if self.is_stopped() {
                     return Err(super::shutting_down());
                 }
                 if self.resolver.is_killed() {

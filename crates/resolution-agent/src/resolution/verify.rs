@@ -78,7 +78,6 @@ impl Resolution {
         let process = &self.resolver.process;
         let mut verifiers = verifiers.map_err(AgentError::failed)?;
         let pause = std::time::Duration::from_millis(self.resolver.config.poll_millis);
-        let shutdown = process.shutdown_token();
         let began = process.clock().instant();
         loop {
             let now = process.now();
@@ -100,7 +99,7 @@ impl Resolution {
                     failure: failed.map(|check| format!("{}: {}", check.name, check.reason)),
                 });
             }
-            if shutdown.run_until_cancelled(process.clock().sleep(pause)).await.is_none() {
+            if self.stopped.run_until_cancelled(process.clock().sleep(pause)).await.is_none() {
                 return Err(super::shutting_down());
             }
         }
