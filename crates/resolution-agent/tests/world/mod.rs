@@ -18,7 +18,7 @@ use a2a_types::{Message, Part, Role, Task, TaskStore};
 use incident::{Outcome, Payload, Plan, TimelineEntry};
 use jiff::Timestamp;
 use resolution_agent::Config;
-use rpc::a2a::{Client, ClientOptions, MemoryTaskStore, Send};
+use rpc::a2a::{Client, ClientOptions, MemoryTaskDatabase, Send};
 use rpc::mcp::server::{Access, Tool, ToolError, ToolServer, router};
 use serde_json::{Value, json};
 use service::{Clock, Ids, ManualClock, Process};
@@ -92,7 +92,7 @@ pub(crate) struct World {
     pub(crate) directory: Arc<TempDir>,
     /// Outlives the agents that use it.
     pub(crate) database: MemoryDatabase,
-    pub(crate) tasks: Arc<dyn TaskStore>,
+    pub(crate) tasks: MemoryTaskDatabase,
     process: Process,
 }
 
@@ -128,7 +128,7 @@ impl World {
             answer: Arc::default(),
             directory: Arc::new(tempfile::tempdir().unwrap()),
             database: MemoryDatabase::new(),
-            tasks: Arc::new(MemoryTaskStore::default()),
+            tasks: MemoryTaskDatabase::default(),
             process,
         }
     }
@@ -190,6 +190,12 @@ impl World {
             time: Arc::new(move || clock.now()),
         };
         self.database.open(resolution_agent::NAME, options)
+    }
+
+    fn tasks(&self, replica: &str) -> Arc<dyn TaskStore> {
+        let clock = self.clock.clone();
+        let lease = Duration::from_secs(86_400);
+        Arc::new(self.tasks.open(replica, lease, Arc::new(move || clock.now())))
     }
 
     async fn serve(&self, name: &'static str, tools: Vec<Tool>) -> url::Url {
@@ -466,7 +472,7 @@ impl Agent {
             Process::with("resolution-agent", Clock::Manual(world.clock.clone()), Ids::default());
         let address = format!("http://{}", config.listen);
         let base = address.parse().unwrap();
-        let (store, tasks) = (world.store(replica), world.tasks.clone());
+        let (store, tasks) = (world.store(replica), world.tasks(replica));
         resolution_agent::start_with(config, process.clone(), store, tasks).await.unwrap();
         let client = Client::new(base, ClientOptions::default()).unwrap();
         Self { client, process, clock: world.clock.clone(), address }

@@ -39,11 +39,14 @@ pub struct MemoryTaskStore {
 }
 
 impl MemoryTaskDatabase {
-    /// Opens it for a replica, which lives from now on for as long as its lease.
+    /// Opens it for a replica, which lives from now on for as long as its lease. One that opens it
+    /// again is another process: it has nothing of what the former one had.
     pub fn open(&self, replica: &str, lease: Duration, time: Time) -> MemoryTaskStore {
+        self.forget(replica);
+        let key = self.0.lock().expect("no panic while held").new_key(replica);
         let store = MemoryTaskStore {
             table: self.0.clone(),
-            replica: replica.into(),
+            replica: key.into(),
             lease: Some(lease),
             time,
         };

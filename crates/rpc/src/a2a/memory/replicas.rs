@@ -13,8 +13,15 @@ impl Table {
         self.replicas.insert(replica.into(), until);
     }
 
+    /// The name of one opening by a replica.
+    pub(super) fn new_key(&mut self, replica: &str) -> String {
+        self.openings += 1;
+        format!("{replica}/{}", self.openings)
+    }
+
     pub(super) fn end_lease(&mut self, replica: &str) {
-        self.replicas.remove(replica);
+        let is_of = |key: &str| key.rsplit_once('/').is_some_and(|(name, _)| name == replica);
+        self.replicas.retain(|key, _| !is_of(key));
     }
 
     pub(super) fn adopt(

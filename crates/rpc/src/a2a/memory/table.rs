@@ -19,6 +19,7 @@ pub(super) struct Table {
     by_key: BTreeMap<(TaskOwner, String), String>,
     /// Ids as the tasks were made.
     pub(super) order: VecDeque<String>,
+    pub(super) openings: u64,
     /// Until when each replica lives.
     pub(super) replicas: BTreeMap<Arc<str>, Timestamp>,
     pub(super) deliveries: BTreeMap<i64, Pending>,
