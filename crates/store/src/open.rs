@@ -47,6 +47,7 @@ async fn open_server(
     options: OpenOptions,
 ) -> Result<Opened, StoreError> {
     let pool = postgres::connect(url, agent).await?;
-    let tasks = Arc::new(PostgresTasks::on(pool.clone(), agent).await?);
+    let tasks =
+        Arc::new(PostgresTasks::on(pool.clone(), agent, &options.replica, options.lease).await?);
     Ok(Opened { store: Arc::new(SqlStore::on_server(pool, &options).await?), tasks })
 }

@@ -118,7 +118,8 @@ pub(crate) async fn begin_lease(
     Ok(key)
 }
 
-/// Prolongs a lease. `None`: it had run out; else whether other replicas live.
+/// Prolongs a lease. `None`: it had run out; else whether other replicas live. The tasks of a process
+/// have a lease of their own, of the same replica.
 pub(crate) async fn prolong_lease(
     pool: &PgPool,
     key: &str,
@@ -128,7 +129,7 @@ pub(crate) async fn prolong_lease(
         "UPDATE replica SET expires_at = clock_timestamp() + $2 * interval '1 microsecond' \
          WHERE id = $1 AND expires_at > clock_timestamp() \
          RETURNING EXISTS (SELECT 1 FROM replica AS other \
-           WHERE other.id <> $1 AND other.expires_at > clock_timestamp())",
+           WHERE other.body <> replica.body AND other.expires_at > clock_timestamp())",
     )
     .bind(key)
     .bind(micros(lease))

@@ -19,7 +19,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::Committer;
 use super::row::{Write, check};
-use crate::StoreError;
+use crate::sqlite::to_json;
+use crate::{Replica, StoreError, postgres};
 
 const CONNECTIONS: u32 = 8;
 /// How long a call waits for a connection.
@@ -46,6 +47,8 @@ struct Database {
     agent: Arc<str>,
     /// Which of the processes that share the database this is.
     replica: Arc<str>,
+    /// What others can read of it.
+    body: Arc<str>,
     /// How long it may say nothing before its tasks are free.
     lease: Duration,
 }
@@ -72,25 +75,23 @@ impl PostgresTasks {
                 .connect_with(options)
                 .await?;
             sqlx::migrate!("migrations/postgres").run(&pool).await?;
-            let replica = "SELECT gen_random_uuid()::text";
-            let replica: String = sqlx::query_scalar(replica).fetch_one(&pool).await?;
-            Ok((pool, replica))
+            Ok(pool)
         };
-        let (pool, replica) = bounded(connect).await?;
-        Self::over(pool, agent, &replica, "", lease).await
+        let pool = bounded(connect).await?;
+        let replica = Replica { id: agent.to_owned(), host: String::new(), pid: 0, start_time: 0 };
+        Self::on(pool, agent, &replica, lease).await
     }
 
-    /// The tasks in a database that is open already. The replica lives from now on; `body` is what
-    /// others can read of it.
-    pub(crate) async fn over(
+    /// The tasks of an agent in a database whose tables are made. The replica lives from now on.
+    pub(crate) async fn on(
         pool: PgPool,
         agent: &str,
-        replica: &str,
-        body: &str,
+        replica: &Replica,
         lease: Duration,
     ) -> Result<Self, StoreError> {
-        let database = Database { pool, agent: agent.into(), replica: replica.into(), lease };
-        bounded(database.begin_lease(body)).await?;
+        let key = bounded(postgres::begin_lease(&pool, replica, lease)).await?;
+        let (replica, body) = (key.into(), to_json(replica).into());
+        let database = Database { pool, agent: agent.into(), replica, body, lease };
         let committer = Arc::new(Committer::start(database.clone()));
         Ok(Self { database, committer })
     }
@@ -100,9 +101,11 @@ impl PostgresTasks {
         &self.database.replica
     }
 
-    /// Closes every connection; what waited to be written is.
+    /// Closes every connection; what waited to be written is, and what this process had is free.
     pub async fn close(&self) {
         self.committer.close().await;
+        // Where that fails, the lease runs out.
+        let _ = bounded(postgres::end_lease(&self.database.pool, self.replica())).await;
         self.database.pool.close().await;
     }
 }

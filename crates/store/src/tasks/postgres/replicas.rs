@@ -9,9 +9,6 @@ use super::read::{can_be_stored, read};
 use crate::StoreError;
 use crate::tasks::row::unreadable;
 
-/// What a row that outlived its lease is good for: nothing but to be looked at for a while.
-const REMEMBERED: &str = "1 hour";
-
 /// Takes free tasks. Of several replicas that find the same ones free, each is for the first that
 /// locks it: whoever comes later sees that its replica is not the one it was found with. A row without
 /// an id is one that was found and not taken.
@@ -43,30 +40,14 @@ const CLAIM: &str = "WITH free AS MATERIALIZED (\
      UPDATE task SET replica = $2 FROM taken WHERE task.number = taken.number RETURNING task.*";
 
 impl Database {
-    pub(super) async fn begin_lease(&self, body: &str) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO replica (id, body, expires_at) VALUES ($1, $2, clock_timestamp() + $3) \
-             ON CONFLICT (id) DO UPDATE SET body = excluded.body, expires_at = excluded.expires_at",
-        )
-        .bind(&*self.replica)
-        .bind(body)
-        .bind(self.lease)
-        .execute(&self.pool)
-        .await?;
-        sqlx::query("DELETE FROM replica WHERE expires_at < clock_timestamp() - $1::interval")
-            .bind(REMEMBERED)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
     /// What the replica had when its lease ran out is its own still, unless another has taken it.
     pub(super) async fn beat(&self) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO replica (id, body, expires_at) VALUES ($1, '', clock_timestamp() + $2) \
+            "INSERT INTO replica (id, body, expires_at) VALUES ($1, $2, clock_timestamp() + $3) \
              ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
         )
         .bind(&*self.replica)
+        .bind(&*self.body)
         .bind(self.lease)
         .execute(&self.pool)
         .await?;
