@@ -3,6 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
+use std::panic::AssertUnwindSafe;
+
+use futures::future::{FutureExt, LocalBoxFuture};
+use futures::stream::{self, StreamExt};
+use postgres_server::Server;
+use suite::harness::Harness;
+
+/// Behaviours that run at once on the server.
+const AT_ONCE: usize = 4;
+
 mod suite {
     pub(crate) mod audit;
     pub(crate) mod changes;
@@ -109,6 +119,8 @@ macro_rules! behaviours {
                 changes: a_ticket_belongs_to_its_incident;
                 replicas: a_name_is_claimed_until_it_is_given_back;
                 replicas: a_closed_store_takes_nothing;
+                replicas: writes_of_every_kind_at_once_have_their_own_answers;
+                replicas: a_caller_that_goes_away_leaves_all_or_nothing;
             }
             several {
                 incidents: replicas_that_write_from_one_base_do_not_overwrite;
@@ -178,20 +190,13 @@ macro_rules! on_sqlite {
     };
 }
 
-/// One server for all of them, each as an agent of its own, which therefore sees an empty database.
+type Behaviour = for<'a> fn(&'a Harness) -> LocalBoxFuture<'a, ()>;
+
 macro_rules! on_postgres {
     ($($group:ident { $($module:ident: $name:ident;)* })*) => {
-        #[tokio::test]
-        async fn every_behaviour_holds_on_postgres() {
-            let Some(server) = postgres_server::Server::start() else { return };
-            let mut run = Run::default();
-            $($(
-                run.behaviour(stringify!($name), async |harness| {
-                    crate::suite::$module::$name(harness).await
-                }, &server).await;
-            )*)*
-            assert!(run.failed.is_empty(), "{} of {}: {:#?}", run.failed.len(), run.count, run.failed);
-        }
+        const ALL: &[(&str, Behaviour)] = &[$($(
+            (stringify!($name), |harness| Box::pin(crate::suite::$module::$name(harness))),
+        )*)*];
     };
 }
 
@@ -199,27 +204,22 @@ behaviours!(in_memory);
 behaviours!(on_sqlite);
 behaviours!(on_postgres);
 
-#[derive(Default)]
-struct Run {
-    count: usize,
-    failed: Vec<&'static str>,
+/// One server for all of them, each as an agent of its own, which therefore sees an empty database.
+#[tokio::test]
+async fn every_behaviour_holds_on_postgres() {
+    let Some(server) = Server::start() else { return };
+    let url = server.url();
+    let runs = ALL.iter().map(|(name, behaviour)| run(name, *behaviour, url.clone()));
+    let failed: Vec<&str> =
+        stream::iter(runs).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), ALL.len());
 }
 
-impl Run {
-    async fn behaviour(
-        &mut self,
-        name: &'static str,
-        behaviour: impl AsyncFnOnce(&suite::harness::Harness),
-        server: &postgres_server::Server,
-    ) {
-        use futures::FutureExt;
-        self.count += 1;
-        println!("{name}");
-        let harness = suite::harness::Harness::postgres(name, server.url());
-        let outcome = std::panic::AssertUnwindSafe(behaviour(&harness)).catch_unwind().await;
-        if outcome.is_err() {
-            self.failed.push(name);
-        }
-        harness.end().await;
-    }
+/// Gives the name of a behaviour that does not hold.
+async fn run(name: &'static str, behaviour: Behaviour, url: String) -> Option<&'static str> {
+    println!("{name}");
+    let harness = Harness::postgres(name, url);
+    let outcome = AssertUnwindSafe(behaviour(&harness)).catch_unwind().await;
+    harness.end().await;
+    outcome.is_err().then_some(name)
 }

@@ -9,8 +9,8 @@ use store::{Batch, Claim, OutboxRow, Store};
 
 use super::harness::{BRIEF, Harness, LONG};
 use super::sample::{
-    again, at, batch, buried, claim, effect, finished, id, incident, push, put, refused, row_ids,
-    stored,
+    again, at, batch, buried, claim, effect, entry, finished, first, id, incident, is_conflict,
+    push, put, refused, row_ids, stored,
 };
 
 async fn two_with(
@@ -262,4 +262,61 @@ pub(crate) async fn a_closed_store_takes_nothing(h: &Harness) {
     store.commit(batch([write])).await.unwrap_err();
     store.incident(id(1)).await.unwrap_err();
     assert_eq!(stored(&h.restart(store).await, 1).await.base.version, 1);
+}
+
+pub(crate) async fn writes_of_every_kind_at_once_have_their_own_answers(h: &Harness) {
+    let store = h.open().await;
+    put(&store, [incident(1, "k"), incident(2, "l")]).await;
+    push(&store, &[(1, "resolve"), (2, "resolve")]).await;
+    let rows = claim(&store, "resolve").await;
+    let stale = again(&stored(&store, 2).await);
+    put(&store, [incident(2, "l")]).await;
+    let fresh = again(&stored(&store, 1).await);
+    let approve = || store.put_approval("hash".into(), true, "ana".into(), at(0));
+    let (committed, conflict, delayed, lost, decided, again, locked, fence) = futures::join!(
+        store.commit(batch([fresh])),
+        store.commit(batch([stale])),
+        store.delay_outbox(rows[0].id, true, "away".into(), at(9)),
+        store.record_executor("c-1".into(), serde_json::json!(7)),
+        approve(),
+        approve(),
+        store.lock_target("db-1".into(), "t-1".into()),
+        store.raise_fence("db-1".into(), 3),
+    );
+    refused!(conflict, Conflict);
+    refused!(lost, Lost);
+    assert_eq!(usize::from(decided.is_ok()) + usize::from(again.is_ok()), 1);
+    refused!(decided.and(again), Exists);
+    committed.and(delayed).unwrap();
+    assert_eq!(locked.unwrap(), store::TargetLock::Held { token: 1 });
+    assert_eq!(fence.unwrap(), 3);
+    assert_eq!(
+        (stored(&store, 1).await.base.version, stored(&store, 2).await.base.version),
+        (3, 3)
+    );
+}
+
+pub(crate) async fn a_caller_that_goes_away_leaves_all_or_nothing(h: &Harness) {
+    let store = h.open().await;
+    for number in 1..=30 {
+        let key = number.to_string();
+        let mut write = first(incident(number, &key));
+        write.entries.push(entry("opened"));
+        write.effects.push(effect("resolve"));
+        let mut commit = store.commit(batch([write.clone()]));
+        for _ in 0..number % 6 {
+            if futures::poll!(&mut commit).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(commit);
+        // Whoever comes again either finds it, or does it.
+        let again = store.commit(batch([write])).await;
+        assert!(again.is_ok() || is_conflict(&again), "{again:?}");
+        let base = stored(&store, number).await.base;
+        assert_eq!((base.version, base.sequence), (1, 1));
+        assert_eq!(store.verify_audit(id(number)).await.unwrap(), 1);
+    }
+    assert_eq!(claim(&store, "resolve").await.len(), 30);
 }
