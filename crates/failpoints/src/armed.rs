@@ -58,6 +58,28 @@ fn act(entry: &Entry) {
     if let Err(error) = kill_process(getpid(), signal) {
         stop(&format!("{}={}: {error}", entry.name, entry.action.name()));
     }
+    stay_until_frozen();
+}
+
+/// The kernel may give the signal to another thread: this one would go on until that one is scheduled.
+fn stay_until_frozen() {
+    while is_stop_pending() {
+        std::thread::yield_now();
+    }
+    pause();
+}
+
+fn is_stop_pending() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    pending.is_some_and(|bits| bits & (1 << (Signal::STOP.as_raw() - 1)) != 0)
+}
+
+/// The thread that took the signal tells the others to stop a moment later.
+#[expect(clippy::disallowed_methods, reason = "whoever comes here is to be frozen")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(20));
 }
 
 /// One line in one write: several processes share the file.

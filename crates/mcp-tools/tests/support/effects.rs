@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// Writes a program. `$LOG` in its text is the log of effects.
 pub(crate) fn program(directory: &Path, text: &str) -> PathBuf {
-    let path = directory.join("playbook-program");
+    named(directory, "playbook-program", text)
+}
+
+fn named(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    if path.exists() {
+        return path;
+    }
     let log = log_of(directory).display().to_string();
     let text = format!("#!/bin/sh\nLOG='{log}'\n{text}\n");
     std::fs::write(&path, text).unwrap();
@@ -14,11 +21,11 @@ pub(crate) fn program(directory: &Path, text: &str) -> PathBuf {
     path
 }
 
-/// A program whose effect takes a while.
+/// A program whose effect takes a while. Replicas may share it.
 pub(crate) fn slow_effect(directory: &Path, seconds: &str) -> PathBuf {
     let text = "echo \"begin $FIREBREAK_CHANGE\" >> \"$LOG\"\nsleep SECONDS\n\
                 echo \"end $FIREBREAK_CHANGE\" >> \"$LOG\"";
-    program(directory, &text.replace("SECONDS", seconds))
+    named(directory, &format!("effect-of-{seconds}"), &text.replace("SECONDS", seconds))
 }
 
 pub(crate) fn log_of(directory: &Path) -> PathBuf {
