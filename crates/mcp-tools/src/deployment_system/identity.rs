@@ -71,16 +71,6 @@ impl Identity {
         Place::Elsewhere(format!("it ran on another machine ({name:?})"))
     }
 
-    /// Whether it can be reached from here, to be ended; false: it ended with an earlier boot. The error
-    /// says why nothing is known.
-    pub(super) fn can_be_ended(&self) -> Result<bool, String> {
-        match self.place() {
-            Place::Here => Ok(true),
-            Place::EarlierBoot => Ok(false),
-            Place::Elsewhere(why) => Err(why),
-        }
-    }
-
     pub(super) fn is_of_this_boot(&self) -> bool {
         boot_id().is_ok_and(|boot_id| boot_id == self.boot_id)
     }

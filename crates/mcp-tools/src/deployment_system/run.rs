@@ -26,6 +26,10 @@ pub(super) struct ExecutorRecord {
     pub(super) kind: ExecutorKind,
     pub(super) process: Identity,
     pub(super) directory: PathBuf,
+    /// Whether its program was the first process of its pid namespace, as in a container: no process
+    /// there outlives it.
+    #[serde(default)]
+    pub(super) is_contained: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -67,7 +71,8 @@ impl RunDirectory {
 
 impl ExecutorRecord {
     pub(super) fn new(kind: ExecutorKind, process: Identity, directory: &RunDirectory) -> Self {
-        Self { kind, process, directory: directory.path().to_owned() }
+        let is_contained = std::process::id() == 1;
+        Self { kind, process, directory: directory.path().to_owned(), is_contained }
     }
 
     pub(super) fn to_value(&self) -> Value {
@@ -89,6 +94,17 @@ impl ExecutorRecord {
         }
     }
 
+    /// Whether its group can be reached from here, to be ended; false: it has ended with its boot or
+    /// its container. The error says why nothing is known.
+    pub(super) fn can_be_ended(&self) -> Result<bool, String> {
+        match self.process.place() {
+            Place::Here => Ok(true),
+            Place::EarlierBoot => Ok(false),
+            Place::Elsewhere(_) if self.is_contained && self.is_unlocked() => Ok(false),
+            Place::Elsewhere(why) => Err(why),
+        }
+    }
+
     fn is_unlocked(&self) -> bool {
         self.process.is_of_this_boot() && RunDirectory::of_ended(&self.directory).is_some()
     }
@@ -97,6 +113,21 @@ impl ExecutorRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_container_ran_has_ended_with_it() {
+        let runs = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::create(runs.path(), "chg_1").unwrap();
+        let here = ExecutorRecord::new(ExecutorKind::Group, Identity::current(), &directory);
+        assert_eq!(here.can_be_ended(), Ok(true));
+        let process = Identity { pid_namespace: "pid:[1]".into(), ..Identity::current() };
+        let contained = ExecutorRecord { process, is_contained: true, ..here };
+        assert!(contained.can_be_ended().is_err(), "its program still runs");
+        drop(directory);
+        assert_eq!(contained.can_be_ended(), Ok(false));
+        let beside = ExecutorRecord { is_contained: false, ..contained };
+        assert!(beside.can_be_ended().is_err(), "others of its namespace may live");
+    }
 
     #[test]
     fn a_run_goes_on_for_as_long_as_its_directory_is_locked() {

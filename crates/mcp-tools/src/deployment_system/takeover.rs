@@ -272,7 +272,7 @@ async fn prove(row: &ChangeRow) -> Proof {
     };
     let ended = match record.kind {
         ExecutorKind::InProcess => record.has_let_go(),
-        ExecutorKind::Group => match record.process.can_be_ended() {
+        ExecutorKind::Group => match record.can_be_ended() {
             Ok(true) => group::end_all(Some(&record.process), &row.change.id, GRACE)
                 .await
                 .map(|left| tracing::info!(change.id = row.change.id, ?left, "executor ended"))
