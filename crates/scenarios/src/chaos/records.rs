@@ -1,12 +1,15 @@
 //! What the programs wrote down, read from their databases and the tracker once they have stopped.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use incident::Incident;
 use jiff::Timestamp;
-use store::{AttemptRow, ChangeRow, FileStore, StoreError};
+use store::{AttemptRow, ChangeRow, OpenOptions, Replica, Store, StoreError};
 
+use super::now;
 use super::site::Site;
 use crate::{Case, Program, Ticket};
 
@@ -35,7 +38,7 @@ impl Records {
             let Some(last) = page.last() else { break };
             before = Some(last.incident.id);
             for stored in page {
-                records.take_case(&store, stored.incident).await?;
+                records.take_case(store.as_ref(), stored.incident).await?;
             }
         }
         records.outbox = store.next_outbox(Timestamp::UNIX_EPOCH).await?;
@@ -45,12 +48,12 @@ impl Records {
         records.quarantined = store.quarantined_targets().await?;
         store.close().await;
         let store = open(site, Program::DeploymentSystem).await?;
-        records.changes = store.changes().await?;
+        records.changes = store.changes(None, u32::MAX).await?;
         store.close().await;
         Ok(records)
     }
 
-    async fn take_case(&mut self, store: &FileStore, incident: Incident) -> anyhow::Result<()> {
+    async fn take_case(&mut self, store: &dyn Store, incident: Incident) -> anyhow::Result<()> {
         match store.verify_audit(incident.id).await {
             Ok(_) => {}
             Err(error @ StoreError::BrokenChain { .. }) => {
@@ -58,16 +61,24 @@ impl Records {
             }
             Err(error) => return Err(error).context("verify a chain"),
         }
-        let rows = store.timeline(incident.id, 0).await?;
+        let rows = store.timeline(incident.id, 0, u32::MAX).await?;
         let timeline = rows.into_iter().map(|row| row.entry).collect();
         self.cases.push(Case { incident, timeline });
         Ok(())
     }
 }
 
-async fn open(site: &Site, program: Program) -> anyhow::Result<FileStore> {
-    let path = site.database_of(program);
-    FileStore::open(Path::new(&path)).await.with_context(|| format!("open {path}"))
+async fn open(site: &Site, program: Program) -> anyhow::Result<Arc<dyn Store>> {
+    let replica = Replica { id: "chaos-driver".into(), host: String::new(), pid: 0, start_time: 0 };
+    let options = OpenOptions {
+        replica,
+        lease: Duration::from_secs(60),
+        is_dead: Arc::new(|_| false),
+        time: Arc::new(now),
+    };
+    let database = site.database_of(program);
+    let opened = store::open(&database, program.name(), options).await;
+    Ok(opened.with_context(|| format!("open {database}"))?.store)
 }
 
 /// The files of the built-in tracker.

@@ -15,11 +15,11 @@ use super::faults::Faults;
 use super::fleet::Fleet;
 use super::load::Load;
 use super::plan::{self, Target};
-use super::processes::{Blow, Processes};
+use super::processes::{Blow, Ended, Processes};
 use super::records::{self, Records};
 use super::site::{Instance, Site, own_directory};
 use super::table::{self, Account};
-use super::{Args, Options};
+use super::{Args, Database, Options};
 use crate::Program;
 use crate::binaries::on_path;
 
@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(20);
 const READY: Duration = Duration::from_secs(40);
 /// How long everything may take to end once nothing is done to it any more.
 const HEALING: Duration = Duration::from_secs(75);
+/// How long PostgreSQL is away.
+const OUTAGE: Duration = Duration::from_secs(2);
 /// For so long nothing may change before it counts as quiet.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,10 @@ const QUIET: Duration = Duration::from_secs(1);
 struct Run {
     site: Arc<Site>,
     processes: Processes,
+    // After the processes that use it.
+    postgres: Option<postgres_server::Server>,
+    /// When PostgreSQL is stopped, and is started again.
+    outage: Outage,
     faults: Faults,
     targets: Vec<Target>,
     fleet: Arc<Fleet>,
@@ -42,6 +48,15 @@ struct Run {
     tasks: TaskTracker,
     stop: CancellationToken,
     wrong: Vec<Violation>,
+}
+
+/// The one time that PostgreSQL is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outage {
+    ToCome(Instant),
+    Until(Instant),
+    /// Over since then.
+    Over(Instant),
 }
 
 /// Plays a run and prints its account. False: an invariant did not hold.
@@ -77,7 +92,15 @@ impl Run {
             true => on_path("ansible-playbook").context("ansible-playbook is not on PATH")?,
             false => own_directory().join("chaos/repair"),
         };
-        let site = Site::new(scratch, &args.binaries, options.db, playbooks, &targets)?;
+        let postgres = match options.db {
+            Database::Sqlite => None,
+            Database::Postgres => {
+                let server = postgres_server::Server::start();
+                Some(server.context("PostgreSQL is not installed")?)
+            }
+        };
+        let url = postgres.as_ref().map(postgres_server::Server::url);
+        let site = Site::new(scratch, &args.binaries, url, playbooks, &targets)?;
         let site = Arc::new(site);
         let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
         let log = EffectLog::new(&scratch.join("effects.log"))?;
@@ -85,6 +108,8 @@ impl Run {
         let load = Load::new(fleet.clone(), &site.url(Program::Ingress))?;
         let mut run = Self {
             processes: Processes::new(site.clone()),
+            outage: Outage::Over(Instant::now()),
+            postgres,
             site,
             faults: Faults::new(seed),
             targets,
@@ -188,14 +213,18 @@ impl Run {
         Ok(self.tell(&records))
     }
 
-    /// Lets faults come for so long.
+    /// Lets faults come for so long. In the middle PostgreSQL stops for a while.
     async fn trouble(&mut self, time: Duration) -> anyhow::Result<()> {
         let all = self.site.instances();
+        if self.postgres.is_some() {
+            self.outage = Outage::ToCome(Instant::now() + time / 2);
+        }
         let until = Instant::now() + time;
         let mut next = Instant::now() + self.faults.pause();
         let mut weighed = Instant::now();
         while Instant::now() < until {
             self.keep_up(true)?;
+            self.keep_database();
             if Instant::now() >= next {
                 next = Instant::now() + self.faults.pause();
                 if let Some((instance, blow)) = self.faults.next(&all, &self.processes.awake()) {
@@ -209,6 +238,33 @@ impl Run {
             tokio::time::sleep(POLL).await;
         }
         Ok(())
+    }
+
+    /// Stops PostgreSQL when its time has come, and starts it again.
+    fn keep_database(&mut self) {
+        let Some(postgres) = &mut self.postgres else { return };
+        let now = Instant::now();
+        match self.outage {
+            Outage::ToCome(at) if at <= now => {
+                postgres.stop();
+                self.outage = Outage::Until(Instant::now() + OUTAGE);
+            }
+            Outage::Until(at) if at <= now => {
+                postgres.resume();
+                self.outage = Outage::Over(Instant::now());
+            }
+            _ => {}
+        }
+    }
+
+    /// A program that is started while its database is away may end, to be started again.
+    fn is_excused(&self, ended: &Ended) -> bool {
+        let is_away = match self.outage {
+            Outage::ToCome(_) => false,
+            Outage::Until(_) => true,
+            Outage::Over(at) => at.elapsed() < ended.age + Duration::from_secs(1),
+        };
+        self.postgres.is_some() && is_away && !ended.status.contains("signal")
     }
 
     fn strike(&mut self, instance: Instance, blow: Blow) -> anyhow::Result<()> {
@@ -230,6 +286,7 @@ impl Run {
             let armed = if is_armed { self.faults.arm(instance) } else { String::new() };
             self.processes.start(instance, armed)?;
         }
+        let ended: Vec<Ended> = ended.into_iter().filter(|one| !self.is_excused(one)).collect();
         self.wrong.extend(ended.into_iter().map(|ended| Violation {
             invariant: "no program ends by itself",
             seen: format!(
@@ -244,6 +301,9 @@ impl Run {
 
     /// Everything is up, and nothing has a failpoint any more.
     async fn heal(&mut self) -> anyhow::Result<()> {
+        if let Some(postgres) = &mut self.postgres {
+            postgres.resume();
+        }
         self.processes.thaw(true)?;
         for instance in self.processes.armed() {
             self.keep_up(false)?;

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::{Database, LEASE, SCRAPE, plan};
+use super::{LEASE, SCRAPE, plan};
 use crate::Program;
 use crate::program::inherited;
 
@@ -32,9 +32,8 @@ pub(crate) struct Site {
     pub(crate) scratch: PathBuf,
     /// The directory of our programs, built with failpoints.
     pub(crate) binaries: PathBuf,
-    pub(crate) database: Database,
     /// Where PostgreSQL answers, if it is what keeps the state.
-    pub(crate) postgres: Option<String>,
+    postgres: Option<String>,
     /// What runs playbooks.
     pub(crate) playbooks: PathBuf,
     first_port: u16,
@@ -49,7 +48,7 @@ impl Site {
     pub(crate) fn new(
         scratch: &Path,
         binaries: &Path,
-        database: Database,
+        postgres: Option<String>,
         playbooks: PathBuf,
         targets: &[plan::Target],
     ) -> anyhow::Result<Self> {
@@ -63,8 +62,7 @@ impl Site {
         let site = Self {
             scratch: scratch.to_owned(),
             binaries: binaries.to_owned(),
-            database,
-            postgres: None,
+            postgres,
             playbooks,
             first_port,
         };
@@ -93,7 +91,7 @@ impl Site {
 
     /// SQLite belongs to one process; so do the built-in tracker's files.
     fn has_replicas(&self, program: Program) -> bool {
-        self.database == Database::Postgres && program != Program::TicketingAgent
+        self.postgres.is_some() && program != Program::TicketingAgent
     }
 
     fn at(&self, offset: u16) -> String {
@@ -226,11 +224,12 @@ impl Site {
         match instance.program {
             Program::LogAnalyzer | Program::SystemMonitor => json!({}),
             Program::DeploymentSystem => json!({
-                "ansible_playbook": self.playbooks, "longest_change_seconds": 10,
+                "lease_seconds": LEASE.as_secs(), "ansible_playbook": self.playbooks, "longest_change_seconds": 10,
             }),
             Program::Ingress => json!({
                 "a2a": a2a,
                 "console_listen": self.at(32 + instance.replica),
+                "lease_seconds": LEASE.as_secs(), "beat_seconds": LEASE.as_secs() / 2,
                 "limits": {
                     "diagnosis_seconds": 20, "resolution_seconds": 40, "approval_seconds": 20,
                     "quiet_seconds": 5, "reopen_seconds": 60, "rounds": 2,
@@ -284,7 +283,6 @@ impl Site {
             Program::FaultSimulator | Program::Prometheus | Program::Alertmanager => Vec::new(),
         };
         pairs.push(("FIREBREAK_PUBLIC_URL", self.url(instance.program)));
-        pairs.push(("FIREBREAK_LEASE_SECONDS", LEASE.as_secs().to_string()));
         pairs.push(("FIREBREAK_DATABASE", self.database_of(instance.program)));
         pairs
     }
