@@ -83,15 +83,15 @@ impl Site {
     /// Every process of ours.
     pub(crate) fn instances(&self) -> Vec<Instance> {
         let all = Program::OURS.into_iter().flat_map(|program| {
-            let replicas = if self.has_replicas(program) { REPLICAS } else { 1 };
+            let replicas = if self.has_replicas() { REPLICAS } else { 1 };
             (0..replicas).map(move |replica| Instance { program, replica })
         });
         all.collect()
     }
 
-    /// SQLite belongs to one process; so do the built-in tracker's files.
-    fn has_replicas(&self, program: Program) -> bool {
-        self.postgres.is_some() && program != Program::TicketingAgent
+    /// A file of SQLite belongs to one process.
+    fn has_replicas(&self) -> bool {
+        self.postgres.is_some()
     }
 
     fn at(&self, offset: u16) -> String {
@@ -109,7 +109,7 @@ impl Site {
 
     /// Where one process of a program listens: the front itself where there is only one.
     pub(crate) fn address(&self, instance: Instance) -> String {
-        match self.has_replicas(instance.program) {
+        match self.has_replicas() {
             true => self.at(10 + number(instance.program) * REPLICAS + instance.replica),
             false => self.front(instance.program),
         }
@@ -236,9 +236,9 @@ impl Site {
                 },
             }),
             Program::ResolutionAgent => json!({
-                "a2a": a2a, "poll_millis": 100, "query_seconds": 2, "step_seconds": 10,
+                "a2a": a2a, "lease_seconds": LEASE.as_secs(), "poll_millis": 100, "query_seconds": 2, "step_seconds": 10,
             }),
-            _ => json!({"a2a": a2a}),
+            _ => json!({"a2a": a2a, "lease_seconds": LEASE.as_secs()}),
         }
     }
 
