@@ -15,6 +15,9 @@ use super::plan::{Kind, Target};
 use super::records::Records;
 use crate::Case;
 
+#[cfg(test)]
+mod tests;
+
 /// What a program may use, in kilobytes; debug builds are larger than what ships.
 const MOST_KILOBYTES: u64 = 300 * 1024;
 

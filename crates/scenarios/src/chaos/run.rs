@@ -70,7 +70,13 @@ pub(super) async fn play(args: &Args) -> anyhow::Result<bool> {
     let scratch = tempfile::Builder::new().prefix("firebreak-chaos-").tempdir()?;
     let scratch_path = scratch.path().to_owned();
     let started = Instant::now();
-    let mut run = Run::start(args, &scratch_path, seed).await?;
+    let mut run = match Run::start(args, &scratch_path, seed).await {
+        Ok(run) => run,
+        Err(error) => {
+            let kept = scratch.keep();
+            return Err(error.context(format!("logs are kept in {}", kept.display())));
+        }
+    };
     println!("{:>6.1} s  everything is up", started.elapsed().as_secs_f64());
     let outcome = run.carry_out(options, seed, started).await;
     let is_clean = matches!(outcome, Ok(true));
