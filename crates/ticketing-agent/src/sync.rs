@@ -82,7 +82,8 @@ impl SyncError {
         match self {
             Self::Busy(_) => true,
             Self::Tracker(error) => error.is_transient(),
-            Self::Store(error) => error.is_transient(),
+            // A claim that is lost, to a freeze that outlived the lease, is for its next holder.
+            Self::Store(error) => error.is_transient() || matches!(error, StoreError::Lost { .. }),
         }
     }
 }

@@ -172,15 +172,12 @@ impl Seen<'_> {
     fn ends(&self) -> Vec<String> {
         let wrong = self.records.cases.iter().filter_map(|case| {
             let incident = &case.incident;
-            match &incident.phase {
-                Phase::Closed { .. } | Phase::Suppressed { .. } => None,
-                Phase::NeedsHuman { .. } => {
-                    let is_told = self.ticket_statuses(incident) == [TicketStatus::NeedsHuman];
-                    let told = format!("{} is handed over, but not its ticket", incident.id);
-                    (!is_told).then_some(told)
-                }
-                phase => Some(format!("{} stays in {}", incident.id, phase.name())),
-            }
+            let Some(wanted) = ticket_at_the_end(incident) else {
+                return Some(format!("{} stays in {}", incident.id, incident.phase.name()));
+            };
+            let statuses = self.ticket_statuses(incident);
+            let seen = format!("{} is {wanted:?}, but its ticket {statuses:?}", incident.id);
+            (!statuses.is_empty() && !statuses.contains(&wanted)).then_some(seen)
         });
         wrong.collect()
     }
@@ -252,6 +249,15 @@ impl Seen<'_> {
             wrong.push(format!("the outbox holds a row of {at}"));
         }
         wrong
+    }
+}
+
+/// What the ticket of an incident says once nothing is to come any more; `None`: something is.
+pub(crate) fn ticket_at_the_end(incident: &Incident) -> Option<TicketStatus> {
+    match incident.phase {
+        Phase::NeedsHuman { .. } => Some(TicketStatus::NeedsHuman),
+        Phase::Closed { .. } | Phase::Suppressed { .. } => Some(TicketStatus::Closed),
+        _ => None,
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use incident::{Incident, Phase, TicketStatus};
+use incident::Incident;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::balancer;
-use super::check::{Seen, Violation};
+use super::check::{Seen, Violation, ticket_at_the_end};
 use super::effects::EffectLog;
 use super::faults::Faults;
 use super::fleet::Fleet;
@@ -343,13 +343,9 @@ impl Run {
         let Some(incidents) = self.incidents().await else { return false };
         let tickets = records::tickets(&self.site.tickets());
         incidents.iter().all(|incident| {
-            let wanted: &[TicketStatus] = match incident.phase {
-                Phase::NeedsHuman { .. } => &[TicketStatus::NeedsHuman],
-                Phase::Closed { .. } | Phase::Suppressed { .. } => &[TicketStatus::Closed],
-                _ => return false,
-            };
+            let Some(wanted) = ticket_at_the_end(incident) else { return false };
             let mut own = tickets.iter().filter(|ticket| ticket.incident == incident.id);
-            own.any(|ticket| wanted.contains(&ticket.status))
+            own.any(|ticket| ticket.status == wanted)
         })
     }
 

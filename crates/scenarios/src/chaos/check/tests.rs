@@ -185,10 +185,9 @@ fn incident_that_stays_or_is_handed_over_to_nobody_is_found() {
         world.records.cases[0] = case(INCIDENT, json!({"name": "diagnosing"}));
     };
     assert_eq!(broken(stays), ["6"]);
-    let reason = json!({"name": "no_cause", "summary": ""});
+    let reason = json!({"during": "diagnosing", "why": "no cause"});
     let needs = json!({"name": "needs_human", "reason": reason, "at": at(9)});
-    let parsed = serde_json::from_value::<Phase>(needs);
-    let Ok(phase) = parsed else { panic!("the phase is not read: {parsed:?}") };
+    let phase: Phase = serde_json::from_value(needs).unwrap();
     let untold = |world: &mut World| world.records.cases[0].incident.phase = phase.clone();
     assert_eq!(broken(untold), ["6"]);
     let told = |world: &mut World| {
