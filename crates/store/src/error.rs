@@ -6,8 +6,8 @@ use crate::trouble::Trouble;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{} is in use by another process", path.display())]
-    InUse { path: PathBuf },
+    #[error("{} is in use by {}", path.display(), by.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
+    InUse { path: PathBuf, by: Option<u32> },
     #[error("cannot open {}", path.display())]
     Open {
         path: PathBuf,
@@ -51,6 +51,11 @@ pub enum StoreError {
     Closed,
     #[error("{field} {problem}")]
     Refused { field: &'static str, problem: &'static str },
+    #[error(
+        "the tables are of a newer version: they need a program that knows migration {needed}, this one \
+         knows {known}"
+    )]
+    Newer { needed: i64, known: i64 },
     #[error("the tables cannot be brought to this version")]
     Migrate(#[from] sqlx::migrate::MigrateError),
 }

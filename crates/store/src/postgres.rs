@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::sqlite::to_json;
@@ -11,7 +11,7 @@ use crate::{OpenOptions, Replica, StoreError};
 
 const CONNECTIONS: u32 = 8;
 /// How long a call waits for a connection.
-const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// How long opening may take: another replica may be bringing the tables to this version.
 const OPEN_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -71,12 +71,29 @@ async fn make_schema(pool: &PgPool, schema: &str) -> Result<(), StoreError> {
     Err(StoreError::NoSchema { schema: schema.to_owned(), role })
 }
 
+/// Brings the tables to this version. Those of a newer one are left as they are, where they say that
+/// this version may use them.
 async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    let mut migrator = sqlx::migrate!("migrations/postgres");
+    let known = migrator.iter().map(|one| one.version).max().unwrap_or_default();
     let mut connection = pool.acquire().await?;
+    check_compatible(&mut connection, known).await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-    let outcome = sqlx::migrate!("migrations/postgres").run(&mut *connection).await;
+    let outcome = migrator.set_ignore_missing(true).run(&mut *connection).await;
     sqlx::query("RESET statement_timeout").execute(&mut *connection).await?;
-    Ok(outcome?)
+    outcome?;
+    // A newer replica may have been faster.
+    check_compatible(&mut connection, known).await
+}
+
+async fn check_compatible(connection: &mut PgConnection, known: i64) -> Result<(), StoreError> {
+    let table = "SELECT to_regclass('compatibility') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(table).fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    let oldest = "SELECT oldest FROM compatibility";
+    let oldest: i64 = sqlx::query_scalar(oldest).fetch_one(&mut *connection).await?;
+    if oldest > known { Err(StoreError::Newer { needed: oldest, known }) } else { Ok(()) }
 }
 
 /// Ends the leases of replicas that are proven dead, and those that ran out long ago.

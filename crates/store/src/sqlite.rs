@@ -1,6 +1,7 @@
 //! SQLite: write-ahead log, `synchronous=FULL`, one writer, and one process per file, enforced.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -64,7 +66,7 @@ impl FileStore {
             .acquire_timeout(WRITER_WAIT)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        migrate(&writer).await?;
         let readers = pool()
             .max_connections(READERS)
             .acquire_timeout(WRITER_WAIT)
@@ -110,15 +112,35 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::options()
+    let mut file = File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(PathBuf::from(name))
         .map_err(open)?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| StoreError::InUse { path: path.to_owned() })?;
+    let free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    if free.is_err() {
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        return Err(StoreError::InUse { path: path.to_owned(), by: holder.trim().parse().ok() });
+    }
+    // For whoever is refused; the lock itself does not depend on it.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+/// Brings the tables to this version. A file of a newer one is refused: its program may have been
+/// replaced by an older one, which does not know what is in it.
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    let migrator = sqlx::migrate!("migrations/sqlite");
+    let known = migrator.iter().map(|one| one.version).max().unwrap_or_default();
+    match migrator.run(writer).await {
+        Err(MigrateError::VersionMissing(needed)) if needed > known => {
+            Err(StoreError::Newer { needed, known })
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 pub(crate) fn to_json<T: Serialize>(value: &T) -> String {

@@ -68,7 +68,7 @@ async fn a_second_process_is_refused_until_the_first_is_gone() {
     let path = directory.path().join("new/test.db");
     let first = FileStore::open(&path).await.unwrap();
     let second = FileStore::open(&path).await;
-    assert!(matches!(&second, Err(StoreError::InUse { path: named }) if *named == path));
+    assert!(matches!(&second, Err(StoreError::InUse { path: named, .. }) if *named == path));
     let clone = first.clone();
     drop(first);
     assert!(FileStore::open(&path).await.is_err(), "a clone holds the file too");
