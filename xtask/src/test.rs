@@ -145,7 +145,11 @@ impl Runner<'_> {
     fn tests(&mut self) -> anyhow::Result<()> {
         if programs::find("cargo-nextest").is_some() {
             let nextest = self.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
-            return nextest.and(self.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]));
+            let docs = self.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+            // Once more, to be read: every transition of the machines.
+            let lists = "test(every_transition_is_taken) | test(the_phase_changes_as_the_table)";
+            let lists = ["nextest", "run", "--workspace", "--no-capture", "-E", lists];
+            return nextest.and(docs).and(self.cargo(&lists));
         }
         self.cargo(&["test", "--workspace", "--no-fail-fast"])
     }

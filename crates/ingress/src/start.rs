@@ -49,6 +49,8 @@ pub async fn start_with(
     let options = config.a2a.open().context("settings of `a2a`")?;
     let waiting = Arc::new(Semaphore::new(config.queue_capacity));
     let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
+    let last = store.clone();
+    process.at_end(async move { last.close().await });
     let engine = Arc::new(Engine::new(store, process.clone(), config));
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconciler = Reconciler::new(&engine.config)?;

@@ -1,10 +1,12 @@
 //! What a program is handed at its start: clock, ids, health, metrics, and a place to spawn tasks
 //! that shutdown waits for. No task is left behind.
 
+use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +25,17 @@ pub struct Process {
     network: Option<Arc<dyn Network>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    last: Last,
+}
+
+/// What is done when every task has ended.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+
+impl fmt::Debug for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Last").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +62,7 @@ impl Process {
             network: None,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            last: Last::default(),
         }
     }
 
@@ -63,6 +77,7 @@ impl Process {
             network: self.network.clone(),
             shutdown: self.shutdown.child_token(),
             tasks: TaskTracker::new(),
+            last: Last::default(),
         }
     }
 
@@ -151,6 +166,11 @@ impl Process {
         });
     }
 
+    /// What is done at shutdown when every task has ended, such as closing a database.
+    pub fn at_end(&self, last: impl Future<Output = ()> + Send + 'static) {
+        self.last.0.lock().expect("no panic while it is held").push(Box::pin(last));
+    }
+
     /// Stops accepting, lets tasks finish what is in hand, and waits for them.
     ///
     /// # Errors
@@ -159,10 +179,39 @@ impl Process {
         self.health.set_draining();
         self.shutdown.cancel();
         self.tasks.close();
-        tokio::time::timeout(deadline, self.tasks.wait()).await.map_err(|_| ShutdownError {
+        let ended = async {
+            self.tasks.wait().await;
+            let last = std::mem::take(&mut *self.last.0.lock().expect("no panic while it is held"));
+            futures::future::join_all(last).await;
+        };
+        tokio::time::timeout(deadline, ended).await.map(drop).map_err(|_| ShutdownError {
             name: self.name,
             tasks: self.tasks.len(),
             deadline,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_last_happens_when_every_task_has_ended() {
+        let process = Process::new("program");
+        let (is_ended, is_last) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (shutdown, ended) = (process.shutdown_token(), is_ended.clone());
+        process.spawn(async move {
+            shutdown.cancelled().await;
+            tokio::task::yield_now().await;
+            ended.store(true, Ordering::SeqCst);
+        });
+        let (ended, last) = (is_ended.clone(), is_last.clone());
+        process.at_end(async move { last.store(ended.load(Ordering::SeqCst), Ordering::SeqCst) });
+        process.shut_down(Duration::from_secs(10)).await.unwrap();
+        assert!(is_last.load(Ordering::SeqCst));
     }
 }
