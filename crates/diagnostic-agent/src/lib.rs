@@ -2,12 +2,14 @@
 //! Rules decide, no model; it reads logs and metrics and can change nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::{MemoryTaskStore, Server};
-use service::{Process, Running};
+use service::{Process, ProcessIdentity, Running};
+use store::OpenOptions;
 
 mod card;
 mod cases;
@@ -25,6 +27,9 @@ pub use config::{Config, KnownTarget, ToolSettings};
 pub use rules::{Rule, RuleBook};
 pub use skills::ARTIFACT;
 
+/// How long a process that says nothing keeps its tasks, where others share the database.
+const LEASE: Duration = Duration::from_secs(10);
+
 /// The name under which this agent keeps its tables.
 pub const NAME: &str = "diagnostic-agent";
 
@@ -34,7 +39,7 @@ pub const NAME: &str = "diagnostic-agent";
 /// A setting or rule that cannot be used, or a port that is taken. Tools that are down are none:
 /// what they would have said is missing evidence.
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
-    let tasks = task_store(&config).await?;
+    let tasks = task_store(&config, &process).await?;
     start_with(config, process, tasks).await
 }
 
@@ -73,9 +78,17 @@ pub async fn start_with(
 }
 
 /// In memory unless a database is configured.
-async fn task_store(config: &Config) -> anyhow::Result<Arc<dyn TaskStore>> {
-    match &config.database {
-        Some(database) => Ok(store::open_tasks(database, NAME).await?),
-        None => Ok(Arc::new(MemoryTaskStore::default())),
-    }
+async fn task_store(config: &Config, process: &Process) -> anyhow::Result<Arc<dyn TaskStore>> {
+    let Some(database) = &config.database else {
+        return Ok(Arc::new(MemoryTaskStore::default()));
+    };
+    let this = ProcessIdentity::current();
+    let options = OpenOptions::of_process(
+        process.new_id().to_string(),
+        (this.host, this.pid, this.start_time),
+        |host, pid, start_time| ProcessIdentity { host, pid, start_time }.is_dead(),
+        LEASE,
+        process.time_source(),
+    );
+    Ok(store::open(database, NAME, options).await?.tasks)
 }

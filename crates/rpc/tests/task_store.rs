@@ -1,7 +1,5 @@
 //! The store in memory does what every task store must do.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -4,18 +4,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::{Authentication, MemoryTaskStore, PushConfig, Server, ServerOptions};
-use service::{Process, Running};
-use store::FileStore;
+use service::{Process, ProcessIdentity, Running};
+use store::OpenOptions;
 use url::Url;
 
 mod behaviour;
 mod card;
 mod steered;
+
+/// How long a process that says nothing keeps its tasks, where others share the database.
+const LEASE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
@@ -25,9 +29,9 @@ pub struct Settings {
     /// Address under which callers reach it, if that is not the one it listens on
     #[arg(long, value_name = "URL")]
     pub public_url: Option<Url>,
-    /// SQLite file that keeps the tasks; without one they are kept in memory
-    #[arg(long, value_name = "FILE")]
-    pub database: Option<PathBuf>,
+    /// SQLite file or postgres:// URL that keeps the tasks; without one they are kept in memory
+    #[arg(long)]
+    pub database: Option<String>,
     /// Who may call (YAML, as `authentication` of the agents); without it everybody
     #[arg(long, value_name = "FILE")]
     pub authentication: Option<PathBuf>,
@@ -66,7 +70,7 @@ pub enum Capability {
 /// # Errors
 /// A setting that cannot be used, a database that cannot be opened, or a port that is taken.
 pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Running> {
-    let store = open(&settings).await?;
+    let store = open(&settings, &process).await?;
     let host = Host::new(
         process.time_source(),
         process.id_source(),
@@ -88,13 +92,20 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Runni
     Ok(Running { address })
 }
 
-async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn TaskStore>> {
-    Ok(match &settings.database {
-        Some(path) => {
-            FileStore::open(path).await.context("open the database (--database)")?.task_store()
-        }
-        None => Arc::new(MemoryTaskStore::default()),
-    })
+async fn open(settings: &Settings, process: &Process) -> anyhow::Result<Arc<dyn TaskStore>> {
+    let Some(database) = &settings.database else {
+        return Ok(Arc::new(MemoryTaskStore::default()));
+    };
+    let this = ProcessIdentity::current();
+    let options = OpenOptions::of_process(
+        process.new_id().to_string(),
+        (this.host, this.pid, this.start_time),
+        |host, pid, start_time| ProcessIdentity { host, pid, start_time }.is_dead(),
+        LEASE,
+        process.time_source(),
+    );
+    let opened = store::open(database, "tck-sut", options).await;
+    Ok(opened.context("open the database (--database)")?.tasks)
 }
 
 fn authentication(settings: &Settings) -> anyhow::Result<Authentication> {
