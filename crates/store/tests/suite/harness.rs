@@ -19,7 +19,7 @@ use super::sample::at;
 /// A lease that does not run out in a test.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 /// A lease that is about to run out.
-pub(crate) const BRIEF: Duration = Duration::from_millis(50);
+const BRIEF: Duration = Duration::from_millis(50);
 /// Between two looks at something that is to become true, and how often it is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 const LOOKS: usize = 1_000;

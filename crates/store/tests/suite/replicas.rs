@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 use store::{Batch, Claim, OutboxRow, Store};
 
-use super::harness::{BRIEF, Harness, LONG};
+use super::harness::{Harness, LONG};
 use super::sample::{
     again, at, batch, buried, claim, effect, entry, finished, first, id, incident, is_conflict,
     push, put, refused, row_ids, stored,
@@ -121,10 +121,10 @@ pub(crate) async fn a_replica_whose_lease_ran_out_unseen_has_lost_its_rows(h: &H
 pub(crate) async fn heartbeats_keep_a_lease(h: &Harness) {
     let (one, two) = two_with(h, &[(1, "resolve")]).await;
     let row = claim(&one, "resolve").await.remove(0);
-    // Together far longer than the lease that each of them gives.
+    // Together longer than the lease that each of them gives.
     for _ in 0..6 {
-        one.heartbeat(Duration::from_secs(2)).await.unwrap();
-        h.pass(Duration::from_millis(500)).await;
+        one.heartbeat(Duration::from_secs(5)).await.unwrap();
+        h.pass(Duration::from_secs(1)).await;
         assert!(claim(&two, "resolve").await.is_empty());
     }
     one.commit(finished(&row)).await.unwrap();
@@ -235,7 +235,7 @@ pub(crate) async fn a_name_is_free_when_the_lease_has_run_out(h: &Harness) {
         (two.claim("reconcile".into()).await.unwrap() == Claim::Held).then_some(())
     })
     .await;
-    refused!(one.heartbeat(BRIEF).await, Lost);
+    refused!(one.heartbeat(LONG).await, Lost);
     assert_eq!(one.claim("reconcile".into()).await.unwrap(), Claim::Busy);
 }
 
