@@ -37,9 +37,9 @@ pub(crate) struct Args {
     /// Incidents that are open at once under load
     #[arg(long, default_value_t = 64)]
     open: usize,
-    /// PostgreSQL server to measure on as well, as a URL of an empty database
+    /// Without PostgreSQL, which is measured on a server of its own where it is installed
     #[arg(long)]
-    postgres: Option<String>,
+    sqlite_only: bool,
 }
 
 /// # Errors
@@ -48,8 +48,9 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<()> {
     args.binaries = std::path::absolute(&args.binaries)?;
     println!("Webhook to closed incident, seven processes, every step durable, a no-op repair:");
     measure(&args, "SQLite", Database::Sqlite).await?;
-    if let Some(url) = &args.postgres {
-        measure(&args, "PostgreSQL", Database::Postgres(url.clone())).await?;
+    let server = if args.sqlite_only { None } else { postgres_server::Server::start_durable() };
+    if let Some(server) = server {
+        measure(&args, "PostgreSQL", Database::Postgres(server.url())).await?;
     }
     Ok(())
 }

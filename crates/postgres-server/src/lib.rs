@@ -17,7 +17,7 @@ if [ ! -d data ]; then
     || { cat initdb.log; exit 1; }
 fi
 "$1/postgres" -D data -k "$2" -c listen_addresses= -c max_connections=200 -c shared_buffers=16MB \
-  -c fsync=off >>postgres.log 2>&1 </dev/null &
+  -c fsync="$3" >>postgres.log 2>&1 </dev/null &
 server=$!
 until grep -q '^ready' data/postmaster.pid 2>/dev/null; do
   kill -0 $server 2>/dev/null || { cat postgres.log; exit 1; }
@@ -34,15 +34,29 @@ pub struct Server {
     programs: PathBuf,
     /// `None` while it is stopped.
     shell: Option<Child>,
+    /// Whether commits wait for the disk.
+    fsync: bool,
     directory: TempDir,
 }
 
 impl Server {
-    /// Starts a server. `None` where PostgreSQL is not installed.
+    /// Starts a server whose commits do not wait for the disk. `None` where PostgreSQL is not installed.
     ///
     /// # Panics
     /// It is not installed where `CI` is `true`, or does not start.
     pub fn start() -> Option<Self> {
+        Self::start_with(false)
+    }
+
+    /// Starts a server as one would in production: what is committed is on the disk.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(fsync: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             let advice = "PostgreSQL is not installed: sudo apt-get install --no-install-recommends \
                           postgresql, or put the directory of `initdb` and `postgres` on PATH";
@@ -56,8 +70,8 @@ impl Server {
             std::os::unix::fs::chown(directory.path(), Some(user), Some(group))
                 .expect("root may give a directory away");
         }
-        let shell = run(&programs, directory.path());
-        Some(Self { programs, shell: Some(shell), directory })
+        let shell = run(&programs, directory.path(), fsync);
+        Some(Self { programs, shell: Some(shell), fsync, directory })
     }
 
     /// Where it answers, for `sqlx` and `psql`.
@@ -82,7 +96,7 @@ impl Server {
     /// Starts it again over the same files.
     pub fn resume(&mut self) {
         if self.shell.is_none() {
-            self.shell = Some(run(&self.programs, self.directory.path()));
+            self.shell = Some(run(&self.programs, self.directory.path(), self.fsync));
         }
     }
 
@@ -99,9 +113,13 @@ impl Drop for Server {
     }
 }
 
-fn run(programs: &Path, directory: &Path) -> Child {
+fn run(programs: &Path, directory: &Path, fsync: bool) -> Child {
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, "sh"]).arg(programs).arg(directory);
+    command.args(["-c", SCRIPT, "sh"]).arg(programs).arg(directory).arg(if fsync {
+        "on"
+    } else {
+        "off"
+    });
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     if let Some((user, group)) = other_user() {
         command.uid(user).gid(group);
