@@ -2,10 +2,13 @@
 //! that something happened once is made here and not by what was seen while it ran.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use incident::TicketStatus;
-use store::{ChangeRow, FileStore};
+use jiff::Timestamp;
+use store::{ChangeRow, OpenOptions, Replica, Store};
 
 use crate::{Case, Program, Snapshot, Ticket, World};
 
@@ -36,7 +39,8 @@ impl Record {
         let tickets = world.tickets();
         let cases = read_cases(world).await?;
         let store = open(world, Program::DeploymentSystem).await?;
-        let changes = store.changes().await.context("read the changes")?;
+        let mut changes = store.changes(None, 10_000).await.context("read the changes")?;
+        changes.reverse();
         store.close().await;
         Ok(Self { cases, changes, tickets, database_restarts })
     }
@@ -97,7 +101,7 @@ async fn read_cases(world: &World) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     for stored in store.incidents(500, None).await? {
         let id = stored.incident.id;
-        let rows = store.timeline(id, 0).await?;
+        let rows = store.timeline(id, 0, 10_000).await?;
         let verified = store.verify_audit(id).await.context("the audit chain")?;
         ensure!(verified == rows.len() as i64, "{id}: {verified} of {} rows verified", rows.len());
         let timeline = rows.into_iter().map(|row| row.entry).collect();
@@ -107,7 +111,14 @@ async fn read_cases(world: &World) -> anyhow::Result<Vec<Case>> {
     Ok(cases)
 }
 
-async fn open(world: &World, program: Program) -> anyhow::Result<FileStore> {
-    let path = world.database(program);
-    FileStore::open(&path).await.with_context(|| format!("open {}", path.display()))
+async fn open(world: &World, program: Program) -> anyhow::Result<Arc<dyn Store>> {
+    let options = OpenOptions {
+        replica: Replica { id: "record".into(), host: String::new(), pid: 0, start_time: 0 },
+        lease: Duration::from_secs(60),
+        is_dead: Arc::new(|_| false),
+        time: Arc::new(|| Timestamp::UNIX_EPOCH),
+    };
+    let database = world.database(program).display().to_string();
+    let opened = store::open(&database, program.name(), options).await;
+    Ok(opened.with_context(|| format!("open {database}"))?.store)
 }

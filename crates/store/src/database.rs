@@ -131,7 +131,7 @@ impl Database {
 
 /// A full disk makes SQLite end a transaction by itself, of which its connection here does not know:
 /// then another connection takes its place.
-async fn begin_in_file(
+pub(crate) async fn begin_in_file(
     writer: &SqlitePool,
 ) -> Result<sqlx::Transaction<'static, Sqlite>, sqlx::Error> {
     const BEGIN: &str = "BEGIN IMMEDIATE";

@@ -7,7 +7,6 @@ mod audit;
 mod changes;
 mod database;
 mod error;
-mod incidents;
 mod memory;
 mod open;
 mod options;
@@ -19,7 +18,6 @@ mod sql;
 mod sqlite;
 mod targets;
 mod tasks;
-mod tickets;
 mod trouble;
 
 pub use alive::keep_alive;
@@ -35,6 +33,5 @@ pub use port::{
     NewEffect, OutboxEnd, Related, Replica, Store, StoreFuture, Stored,
 };
 pub use reader::AuditReader;
-pub use sqlite::{FileStore, Transaction};
 pub use targets::TargetLock;
 pub use tasks::{PostgresTasks, open_tasks};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use a2a_types::TaskStore;
 
 use crate::sql::SqlStore;
+use crate::sqlite::SqliteFile;
 use crate::tasks::{Kind, check_database};
-use crate::{FileStore, OpenOptions, PostgresTasks, Store, StoreError, postgres};
+use crate::{OpenOptions, PostgresTasks, Store, StoreError, postgres};
 
 /// A program's database, and in it the A2A tasks of the program.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub async fn open(
 }
 
 async fn open_file(path: &Path, options: OpenOptions) -> Result<Opened, StoreError> {
-    let file = FileStore::open(path).await?;
+    let file = SqliteFile::open(path).await?;
     let tasks = file.task_store();
     Ok(Opened { store: Arc::new(SqlStore::on_file(file, &options)), tasks })
 }

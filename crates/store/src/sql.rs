@@ -25,10 +25,11 @@ use serde_json::Value as Json;
 use sqlx::postgres::PgPool;
 
 use crate::database::Database;
+use crate::sqlite::SqliteFile;
 use crate::{
     AlertKey, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
-    FileStore, LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture,
-    Stored, TargetLock,
+    LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture, Stored,
+    TargetLock,
 };
 use committer::{Committer, Writer};
 use hints::Hints;
@@ -52,7 +53,7 @@ pub(crate) struct SqlStore {
     time: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     hints: Hints,
     /// What keeps other processes out of a file.
-    file: Option<FileStore>,
+    file: Option<SqliteFile>,
 }
 
 impl fmt::Debug for SqlStore {
@@ -62,7 +63,7 @@ impl fmt::Debug for SqlStore {
 }
 
 impl SqlStore {
-    pub(crate) fn on_file(file: FileStore, options: &OpenOptions) -> Self {
+    pub(crate) fn on_file(file: SqliteFile, options: &OpenOptions) -> Self {
         let database =
             Database::Sqlite { writer: file.writer.clone(), readers: file.readers.clone() };
         let owner = Arc::new(Owner::of_file(&options.replica, (options.time)()));
@@ -79,7 +80,7 @@ impl SqlStore {
     fn over(
         database: Database,
         owner: Arc<Owner>,
-        file: Option<FileStore>,
+        file: Option<SqliteFile>,
         options: &OpenOptions,
     ) -> Self {
         let claims = Arc::new(Claims::default());

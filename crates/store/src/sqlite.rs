@@ -26,9 +26,9 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// How long a call waits for the writer before it fails.
 const WRITER_WAIT: Duration = Duration::from_secs(10);
 
-/// One program's database. Cheap to clone.
+/// The connections to one program's file. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct FileStore {
+pub(crate) struct SqliteFile {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
     pub(crate) committer: Arc<Committer>,
@@ -37,16 +37,12 @@ pub struct FileStore {
     pub(crate) lock: Arc<File>,
 }
 
-/// Changes that are committed together, or not at all.
-#[derive(Debug)]
-pub struct Transaction<'a>(pub(crate) sqlx::Transaction<'a, sqlx::Sqlite>);
-
-impl FileStore {
+impl SqliteFile {
     /// Opens the database at `path`, makes its tables, and keeps every other process out.
     ///
     /// # Errors
     /// The file is in use, cannot be opened, or holds tables of a newer version.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = Arc::new(lock(path)?);
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -77,30 +73,13 @@ impl FileStore {
         Ok(Self { writer, readers, committer: Arc::new(committer), has_pushes, lock })
     }
 
-    /// Starts a transaction; it has the database's only writer until it ends.
-    ///
-    /// # Errors
-    /// The writer is not free in time.
-    pub async fn begin(&self) -> Result<Transaction<'static>, StoreError> {
-        Ok(Transaction(self.writer.begin_with("BEGIN IMMEDIATE").await?))
-    }
-
     /// Closes every connection and lets others have the file; what is committed is on disk, and what
     /// waited to be is.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.committer.close().await;
         self.readers.close().await;
         self.writer.close().await;
         let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
-    }
-}
-
-impl Transaction<'_> {
-    /// # Errors
-    /// The changes are not committed.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        failpoints::hit(failpoints::BEFORE_COMMIT);
-        Ok(self.0.commit().await?)
     }
 }
 

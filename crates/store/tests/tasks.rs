@@ -4,17 +4,24 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use a2a_types::{Artifact, Expiry, Inserted, NewTask, Part, TaskState, TaskStore, TaskStoreError};
 use futures::future::{join, join_all};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
-use store::FileStore;
+use store::{OpenOptions, Opened, Replica, Store};
 use task_store_suite::sample::{advance, at, config, ids, new, owner, put, query, record};
 
-async fn open(directory: &Path) -> (FileStore, Arc<dyn TaskStore>) {
-    let store = FileStore::open(&directory.join("test.db")).await.unwrap();
-    let tasks = store.task_store();
+async fn open(directory: &Path) -> (Arc<dyn Store>, Arc<dyn TaskStore>) {
+    let options = OpenOptions {
+        replica: Replica { id: "one".into(), host: String::new(), pid: 0, start_time: 0 },
+        lease: Duration::from_secs(60),
+        is_dead: Arc::new(|_| false),
+        time: Arc::new(|| at(0)),
+    };
+    let path = directory.join("test.db").display().to_string();
+    let Opened { store, tasks } = store::open(&path, "agent", options).await.unwrap();
     (store, tasks)
 }
 
@@ -108,7 +115,7 @@ async fn task_writes_and_transactions_take_turns() {
     let inserts = (0..200).map(|number| tasks.insert(new(record(&format!("t-{number}"), None))));
     let locks = (0..50).map(|number| {
         let store = store.clone();
-        async move { store.lock_target(&format!("db-{number}"), "t-1").await }
+        async move { store.lock_target(format!("db-{number}"), "t-1".into()).await }
     });
     let (inserted, locked) = join(join_all(inserts), join_all(locks)).await;
     assert!(inserted.iter().all(Result::is_ok));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use a2a_types::TaskStore;
 
 use super::PostgresTasks;
-use crate::{FileStore, StoreError};
+use crate::StoreError;
+use crate::sqlite::SqliteFile;
 
 /// How long a process is believed to live after each sign of life.
 const LEASE: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ pub async fn open_tasks(database: &str, agent: &str) -> Result<Arc<dyn TaskStore
             PostgresTasks::connect(database, agent, LEASE).await.map(|tasks| Arc::new(tasks) as _)
         }
         Ok(Kind::Sqlite) => {
-            FileStore::open(Path::new(database)).await.map(|store| store.task_store())
+            SqliteFile::open(Path::new(database)).await.map(|store| store.task_store())
         }
         Err(problem) => Err(StoreError::Refused { field: "it", problem }),
     };

@@ -19,7 +19,8 @@ use sqlx::SqlitePool;
 
 use super::Committer;
 use super::row::Write;
-use crate::{FileStore, StoreError};
+use crate::StoreError;
+use crate::sqlite::SqliteFile;
 use held::Held;
 
 pub(crate) fn start_committer(
@@ -35,16 +36,16 @@ pub(crate) async fn has_pushes(pool: &SqlitePool) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM push_config)").fetch_one(pool).await?)
 }
 
-impl FileStore {
+impl SqliteFile {
     /// This database as the place where an A2A server keeps its tasks.
-    pub fn task_store(&self) -> Arc<dyn TaskStore> {
+    pub(crate) fn task_store(&self) -> Arc<dyn TaskStore> {
         Arc::new(Tasks { store: self.clone(), held: Held::default() })
     }
 }
 
 #[derive(Debug)]
 struct Tasks {
-    store: FileStore,
+    store: SqliteFile,
     held: Held,
 }
 

@@ -13,6 +13,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use super::Tasks;
 use super::read::read;
 use crate::StoreError;
+use crate::database::begin_in_file;
 use crate::sqlite::{to_json, to_micros};
 use crate::tasks::committer::{Backend, Written};
 use crate::tasks::row::{EventRow, Sorted, TaskRow, Write};
@@ -77,7 +78,7 @@ pub(super) struct Writer {
 impl Backend for Writer {
     async fn commit(&self, batch: &[Write]) -> Result<Vec<Written>, StoreError> {
         let _lock = self.lock.upgrade().ok_or(StoreError::Closed)?;
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = begin_in_file(&self.pool).await?;
         let written = match write_all(&mut transaction, batch, &self.has_pushes).await {
             // An event of that number is there: an earlier save was committed, although it failed.
             Err(StoreError::Exists { .. }) if matches!(batch, [Write::Save { .. }]) => {
