@@ -2,7 +2,6 @@
 //! Rules decide, no model; it reads logs and metrics and can change nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use a2a_types::TaskStore;
 use anyhow::Context;
@@ -26,9 +25,6 @@ pub use card::SKILL;
 pub use config::{Config, KnownTarget, ToolSettings};
 pub use rules::{Rule, RuleBook};
 pub use skills::ARTIFACT;
-
-/// How long a process that says nothing keeps its tasks, where others share the database.
-const LEASE: Duration = Duration::from_secs(10);
 
 /// The name under which this agent keeps its tables.
 pub const NAME: &str = "diagnostic-agent";
@@ -87,7 +83,7 @@ async fn task_store(config: &Config, process: &Process) -> anyhow::Result<Arc<dy
         process.new_id().to_string(),
         (this.host, this.pid, this.start_time),
         |host, pid, start_time| ProcessIdentity { host, pid, start_time }.is_dead(),
-        LEASE,
+        config.lease(),
         process.time_source(),
     );
     Ok(store::open(database, NAME, options).await?.tasks)

@@ -36,6 +36,8 @@ pub(crate) struct Resolution {
     cancelled: CancellationToken,
     stopped: CancellationToken,
     journal: Journal,
+    /// Of the target's lock, once this run has it.
+    token: i64,
     /// What the gates knew, once they were asked.
     surveyed: Option<Surveyed>,
 }
@@ -90,8 +92,8 @@ impl Resolution {
         let clock = resolver.process.clock().clone();
         let journal = Journal::of(&job.task, job.updates.clone(), clock);
         let Job { task, is_resumed, cancelled, stopped, .. } = job;
-        let surveyed = None;
-        Self { resolver, request, task, is_resumed, cancelled, stopped, journal, surveyed }
+        let (token, surveyed) = (0, None);
+        Self { resolver, request, task, is_resumed, cancelled, stopped, journal, token, surveyed }
     }
 
     pub(crate) async fn run(mut self) -> Result<(), AgentError> {
@@ -113,11 +115,11 @@ impl Resolution {
 
     /// Acts, verifies, and undoes what is not proven; goes on where the attempts so far end.
     async fn carry_out(&mut self, plan: Plan, known: Vec<AttemptRow>) -> Result<(), AgentError> {
-        let token = match self.lock(&plan).await? {
-            Ok(token) => token,
+        match self.lock(&plan).await? {
+            Ok(()) => {}
             Err(why) if known.is_empty() => return self.refuse(&plan, "lock", why).await,
             Err(why) => return self.give_up(&plan, &known, why).await,
-        };
+        }
         failpoints::hit(failpoints::AFTER_CLAIM);
         // Read under the lock: another run of this task can begin no attempt from here on, as the
         // lock is not its own any more, and what it had begun is seen here. So no step is begun twice.
@@ -127,7 +129,7 @@ impl Resolution {
         {
             return self.refuse(&plan, "lock", why).await;
         }
-        let acted = self.act(&plan, &rows, token).await?;
+        let acted = self.act(&plan, &rows).await?;
         let account = Account {
             steps: acted.taken.iter().map(|taken| taken.report.clone()).collect(),
             ..Account::default()
@@ -154,9 +156,9 @@ impl Resolution {
         };
         match stop {
             Some(why) => {
-                self.undo(&plan, acted.taken, &rows, token, account, undo::Cause::Step(why)).await
+                self.undo(&plan, acted.taken, &rows, account, undo::Cause::Step(why)).await
             }
-            None => self.prove(&plan, acted.taken, &rows, token, account).await,
+            None => self.prove(&plan, acted.taken, &rows, account).await,
         }
     }
 
@@ -181,20 +183,17 @@ impl Resolution {
         plan: &Plan,
         taken: Vec<Taken>,
         rows: &[AttemptRow],
-        token: i64,
         mut account: Account,
     ) -> Result<(), AgentError> {
         let is_undoing = rows.iter().any(|row| body(row).kind == ActKind::Undo);
         if is_undoing {
             let cause = undo::Cause::Checks("not proven before the restart".into());
-            return self.undo(plan, taken, rows, token, account, cause).await;
+            return self.undo(plan, taken, rows, account, cause).await;
         }
         let proof = self.verify(plan, &taken).await?;
         account.checks = proof.checks;
         match proof.failure {
-            Some(why) => {
-                self.undo(plan, taken, rows, token, account, undo::Cause::Checks(why)).await
-            }
+            Some(why) => self.undo(plan, taken, rows, account, undo::Cause::Checks(why)).await,
             None => {
                 let symptom =
                     account.checks.first().map(|check| format!("{}: {}", check.name, check.reason));

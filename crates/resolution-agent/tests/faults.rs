@@ -1,4 +1,4 @@
-//! The agent under faults: calls that are cut off, a database that fails,
+//! The agent under faults: frozen runs that are overtaken, calls that are cut off, a database that fails,
 //! clocks that are set, locks that nobody gives back.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
@@ -54,6 +54,54 @@ async fn counted(agent: &Agent, name: &str) -> u64 {
     let text = get(agent, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     line.unwrap_or_else(|| panic!("{name} is not in {text}")).parse().unwrap()
+}
+
+/// One replica freezes at a call, another takes its task over, and the call arrives at last.
+async fn overtaken(hold: (&'static str, When), fix_works: bool) -> (World, Agent, a2a_types::Task) {
+    let world = World::with(|state| (state.hold, state.fix_works) = (Some(hold), fix_works));
+    let frozen = Agent::start(&world, world.config(&[]).await).await;
+    let task = frozen.send(request()).await;
+    frozen.until(&task.id, |_| world.is_holding()).await;
+    world.state.lock().unwrap().hold = None;
+    world.tasks.forget("first");
+    let other = Agent::start_as(&world, world.config(&[]).await, "second").await;
+    let ended = other.settled(&task.id).await;
+    world.answer.notify_one();
+    // What the frozen run does now it does before its process has drained.
+    frozen.process.shut_down(Duration::from_secs(10)).await.unwrap();
+    (world, other, ended)
+}
+
+#[tokio::test]
+async fn a_call_that_was_frozen_on_its_way_is_refused_when_another_replica_has_gone_on() {
+    let (world, other, ended) = overtaken((PLAYBOOK, When::BeforeEffect), true).await;
+    let outcome = outcome(&ended);
+    assert_eq!(outcome.result, OutcomeResult::Proven, "{}", outcome.summary);
+    assert_eq!(world.acts(), [PLAYBOOK], "one effect");
+    assert_eq!(world.state.lock().unwrap().fenced_out, 1, "the frozen call was shut out");
+    let started = kinds(&ended).iter().filter(|kind| *kind == "step_started").count();
+    assert_eq!(started, 1, "{:?}", entries(&ended));
+    assert_eq!(counted(&other, "firebreak_unknown_outcomes_total").await, 1);
+    assert!(counted(&other, "firebreak_outcome_probes_total").await >= 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_frozen_on_its_way_changes_nothing_any_more() {
+    let (world, _, ended) = overtaken((PLAYBOOK, When::AfterEffect), true).await;
+    assert_eq!(outcome(&ended).result, OutcomeResult::Proven);
+    assert_eq!(world.acts(), [PLAYBOOK], "one effect");
+    let rows = world.store("reader").attempts_of_task(ended.id.clone()).await.unwrap();
+    let ends: Vec<&Value> = rows.iter().map(|row| &row.outcome.as_ref().unwrap()["end"]).collect();
+    assert_eq!(ends, ["done"]);
+}
+
+#[tokio::test]
+async fn an_undo_that_was_frozen_on_its_way_is_done_once() {
+    for when in [When::BeforeEffect, When::AfterEffect] {
+        let (world, _, ended) = overtaken((ROLLBACK, when), false).await;
+        assert_eq!(outcome(&ended).result, OutcomeResult::Undone, "{}", outcome(&ended).summary);
+        assert_eq!((world.acts(), world.pool()), (vec![PLAYBOOK.into(), ROLLBACK.into()], 2));
+    }
 }
 
 #[tokio::test]
@@ -220,4 +268,19 @@ async fn locks_are_listed_and_one_of_a_task_at_work_is_not_released() {
     assert!(matches!(left, TargetLock::Held { .. }));
     assert_eq!(release(&agent, TARGET).await, 204);
     assert_eq!(get(&agent, "/api/v1/locks").await, "[]");
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_its_deadline_is_shut_out_before_it_is_repeated() {
+    let world = World::with(|state| state.hold = Some((PLAYBOOK, When::BeforeEffect)));
+    let mut config = world.config(&[]).await;
+    config.step_seconds = 1;
+    let agent = Agent::start(&world, config).await;
+    let task = agent.send(request()).await;
+    agent.until(&task.id, |_| world.is_holding()).await;
+    world.state.lock().unwrap().hold = None;
+    let outcome = outcome(&agent.settled(&task.id).await);
+    assert_eq!(outcome.result, OutcomeResult::Proven, "{}", outcome.summary);
+    assert_eq!(world.acts(), [PLAYBOOK], "one effect");
+    assert!(world.state.lock().unwrap().fence > 1, "its own token is shut out");
 }

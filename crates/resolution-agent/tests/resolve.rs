@@ -476,7 +476,8 @@ fn across_a_crash(world: &World, policy: &[(&str, &str)], effect: Option<&str>) 
     doomed.shutdown_timeout(std::time::Duration::from_secs(10));
     drop(first);
     world.state.lock().unwrap().hold = None;
-    outer.block_on(async { Agent::start(world, config).await.settled(&id).await })
+    world.tasks.forget("first");
+    outer.block_on(async { Agent::start_as(world, config, "second").await.settled(&id).await })
 }
 
 #[test]

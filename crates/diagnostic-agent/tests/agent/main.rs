@@ -4,15 +4,17 @@
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use a2a_types::{Part, TaskState};
+use a2a_types::{Part, TaskState, TaskStore};
 use diagnostic_agent::Config;
 use incident::AlertStatus;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use rpc::a2a::MemoryTaskDatabase;
 use serde_json::{Value, json};
 use service::Process;
 use tokio::sync::Barrier;
-use world::{Facts, Reading, diagnosis_of, start};
+use world::{Facts, Reading, diagnosis_of, start, start_on};
 
 const TIMEOUT: &str = "DatabaseConnectionTimeout";
 
@@ -62,6 +64,35 @@ async fn card_names_the_skill_and_where_it_is() {
     assert!(card.supported_interfaces[0].url.ends_with("/a2a"));
     assert_eq!(card.capabilities.extensions[0].uri, incident::EXTENSION_URI);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_diagnosis_whose_replica_is_gone_is_made_anew_by_another() {
+    let database = MemoryTaskDatabase::default();
+    let tasks = |replica: &str| -> Arc<dyn TaskStore> {
+        let time = Arc::new(|| Timestamp::UNIX_EPOCH);
+        Arc::new(database.open(replica, Duration::from_secs(3600), time))
+    };
+    let stuck =
+        Facts { silent: Some("db_connection_pool_pending"), ..Facts::of_database_timeout() };
+    let asked = stuck.asked.clone();
+    let gone = start_on(tasks("gone"), stuck, |config| config.evidence_deadline_ms = 600_000).await;
+    let part = rpc::part(&incident::Payload::Brief(gone.brief(&[TIMEOUT])));
+    let begun = gone.send_and_wait(vec![part], None).await;
+    while asked.lock().unwrap().len() < 6 {
+        tokio::task::yield_now().await;
+    }
+    database.forget("gone");
+    let other = start_on(tasks("other"), Facts::of_database_timeout(), |_| {}).await;
+    let mut task = other.client.task(&begun.id).await.unwrap();
+    while !task.status.state.is_terminal() {
+        task = other.client.task(&begun.id).await.unwrap();
+    }
+    assert_eq!(task.status.state, TaskState::Completed, "{}", task.status_text());
+    assert_eq!(diagnosis_of(&task).cause.as_deref(), Some("db.connection_pool_exhausted"));
+    gone.stop().await;
+    assert_eq!(other.client.task(&begun.id).await.unwrap(), task, "the frozen one changes nothing");
+    other.stop().await;
 }
 
 #[tokio::test]

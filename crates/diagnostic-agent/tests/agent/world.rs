@@ -10,13 +10,13 @@ use a2a_types::mcp::logs::{self, LogLine, SearchInput, SearchOutput};
 use a2a_types::mcp::metrics::{
     self, Point, QueryInput, QueryOutput, QueryRangeInput, QueryRangeOutput, Sample, Series,
 };
-use a2a_types::{Message, Part, Role, Task};
+use a2a_types::{Message, Part, Role, Task, TaskStore};
 use diagnostic_agent::{Config, KnownTarget};
 use incident::{
     Alert, AlertStatus, Brief, Diagnosis, IncidentId, IncidentSummary, Payload, Severity,
 };
 use jiff::{SignedDuration, Timestamp};
-use rpc::a2a::{Client, ClientOptions, Send};
+use rpc::a2a::{Client, ClientOptions, MemoryTaskStore, Send};
 use rpc::mcp::server::{Access, CallContext, Tool, ToolError, ToolServer};
 use service::{Process, Running};
 use tokio::sync::Barrier;
@@ -157,6 +157,15 @@ pub(crate) struct World {
 
 /// Starts tools and agent; `change` may alter the agent's settings.
 pub(crate) async fn start(facts: Facts, change: impl FnOnce(&mut Config)) -> World {
+    start_on(Arc::new(MemoryTaskStore::default()), facts, change).await
+}
+
+/// The same as one of several replicas, which share their tasks.
+pub(crate) async fn start_on(
+    tasks: Arc<dyn TaskStore>,
+    facts: Facts,
+    change: impl FnOnce(&mut Config),
+) -> World {
     let process = Process::new("diagnostic-agent");
     let mut config = Config {
         listen: service::own_loopback_address(),
@@ -167,7 +176,11 @@ pub(crate) async fn start(facts: Facts, change: impl FnOnce(&mut Config)) -> Wor
     config.system_monitor.url = serve(&process, monitor(facts.clone())).await;
     config.log_analyzer.url = serve(&process, analyzer(facts)).await;
     change(&mut config);
-    let Running { address } = diagnostic_agent::start(config, process.clone()).await.unwrap();
+    let started = match config.database {
+        Some(_) => diagnostic_agent::start(config, process.clone()).await,
+        None => diagnostic_agent::start_with(config, process.clone(), tasks).await,
+    };
+    let Running { address } = started.unwrap();
     let base = Url::parse(&format!("http://{address}")).unwrap();
     let client = Client::new(base, ClientOptions::default()).unwrap();
     World { process, client }
@@ -175,8 +188,11 @@ pub(crate) async fn start(facts: Facts, change: impl FnOnce(&mut Config)) -> Wor
 
 impl World {
     pub(crate) async fn send(&self, parts: Vec<Part>) -> Task {
+        self.send_and_wait(parts, Some(Duration::from_secs(20))).await
+    }
+
+    pub(crate) async fn send_and_wait(&self, parts: Vec<Part>, wait: Option<Duration>) -> Task {
         let message = Message::new("message", Role::User, parts);
-        let wait = Some(Duration::from_secs(20));
         self.client
             .send(Send { message, idempotency_key: None, wait })
             .await

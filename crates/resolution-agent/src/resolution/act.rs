@@ -43,11 +43,10 @@ impl Resolution {
         &mut self,
         plan: &Plan,
         rows: &[AttemptRow],
-        token: i64,
     ) -> Result<Acted, AgentError> {
         let mut acted = Acted::default();
         for index in 0..plan.steps.len() {
-            acted.stop = self.take_step(plan, index, rows, token, &mut acted.taken).await?;
+            acted.stop = self.take_step(plan, index, rows, &mut acted.taken).await?;
             if acted.stop.is_some() {
                 break;
             }
@@ -60,7 +59,6 @@ impl Resolution {
         plan: &Plan,
         index: usize,
         rows: &[AttemptRow],
-        token: i64,
         taken: &mut Vec<Taken>,
     ) -> Result<Option<Stop>, AgentError> {
         let step = &plan.steps[index];
@@ -84,7 +82,7 @@ impl Resolution {
                 step: index,
                 action: step.action.clone(),
                 parameters: step.parameters.clone(),
-                token,
+                token: self.token,
             };
             let attempted = self.attempt(plan, &step.name, step.effect, wanted, former).await?;
             stop = stop_of(&step.name, &attempted.end);
@@ -210,13 +208,7 @@ impl Resolution {
     }
 
     /// The attempt that undoes a change.
-    pub(super) fn rollback_body(
-        &self,
-        plan: &Plan,
-        step: usize,
-        change_id: &str,
-        token: i64,
-    ) -> ActBody {
+    pub(super) fn rollback_body(&self, plan: &Plan, step: usize, change_id: &str) -> ActBody {
         ActBody {
             plan: plan.id.to_string(),
             runbook: plan.runbook.clone(),
@@ -224,7 +216,7 @@ impl Resolution {
             step,
             action: ROLLBACK.into(),
             parameters: [("change_id".to_owned(), Value::from(change_id))].into_iter().collect(),
-            token,
+            token: self.token,
         }
     }
 }

@@ -22,25 +22,34 @@ const SETTLE: Duration = Duration::from_secs(5);
 impl Resolution {
     /// Does what each state of an attempt stands for until it has ended.
     pub(super) async fn see_through(
-        &self,
+        &mut self,
         plan: &Plan,
         wanted: &ActBody,
         id: AttemptId,
         started_at: Timestamp,
         mut attempted: Attempted,
     ) -> Result<End, AgentError> {
-        let metrics = &self.resolver.metrics;
+        let metrics = self.resolver.metrics.clone();
+        let mut called_with = None;
         loop {
             let event = match attempted.state() {
                 State::Ended(end) => return Ok(end.clone()),
                 State::Intended if attempted.is_repeated() && self.resolver.is_killed() => {
                     Event::Killed
                 }
-                State::Intended => self.call(plan, wanted, id).await?,
+                State::Intended => {
+                    called_with = Some(self.token);
+                    self.call(plan, wanted, id).await?
+                }
                 State::TurnedAway => self.rest().await,
                 State::Unanswered => {
                     metrics.unknown_outcomes.inc();
-                    self.find_out(plan, wanted, id, started_at).await?
+                    // Our own call may be on its way still: a greater token shuts it out too.
+                    if called_with == Some(self.token) {
+                        let locked = self.lock(plan).await?;
+                        locked.map_err(|why| self.overtaken(why))?;
+                    }
+                    self.find_out(plan, id, started_at).await?
                 }
                 State::Interrupted(change) => {
                     metrics.probes.inc();
@@ -86,12 +95,11 @@ impl Resolution {
         if self.resolver.is_killed() { Event::Killed } else { Event::Rested }
     }
 
-    /// Asks what became of a call, under this run's own token: from then on no call with a smaller
-    /// one is begun, so that "no record" means that there will be none. Waits for what still runs.
+    /// Asks what became of a call, under a token greater than the call's: from then on no call with a
+    /// smaller one is begun, so that "no record" means that there will be none. Waits for what runs.
     async fn find_out(
         &self,
         plan: &Plan,
-        wanted: &ActBody,
         id: AttemptId,
         started_at: Timestamp,
     ) -> Result<Event, AgentError> {
@@ -99,7 +107,7 @@ impl Resolution {
         let input = StatusInput {
             target: Some(plan.target.clone()),
             idempotency_key: Some(id.to_string()),
-            fencing_token: Some(wanted.token),
+            fencing_token: Some(self.token),
             ..StatusInput::default()
         };
         let until = clock.instant() + self.patience(started_at);
@@ -167,7 +175,7 @@ impl Resolution {
                 expires_at: deadline,
             }),
             deadline,
-            fencing_token: Some(wanted.token),
+            fencing_token: Some(self.token),
             dry_run: false,
         }
     }

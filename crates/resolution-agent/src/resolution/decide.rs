@@ -187,15 +187,18 @@ impl Resolution {
         self.refused(&plan).await
     }
 
-    /// The target's only writer from now on, or why not. The lock's token is a new one at every
-    /// run, so that a former run of this task, which may be frozen somewhere, is shut out too. Whether
+    /// The target's only writer from now on, or why not. The lock's token is a new one each
+    /// time, so that a former run of this task, which may be frozen somewhere, is shut out too. Whether
     /// the task is ours is asked before: a run that woke must not shut out the one that overtook it.
-    pub(super) async fn lock(&self, plan: &Plan) -> Result<Result<i64, String>, AgentError> {
+    pub(super) async fn lock(&mut self, plan: &Plan) -> Result<Result<(), String>, AgentError> {
         self.check_owned().await?;
         let (target, task) = (plan.target.clone(), self.task.id.clone());
         let lock = self.resolver.store.lock_target(target, task).await;
         Ok(match lock.map_err(stored)? {
-            TargetLock::Held { token } => Ok(token),
+            TargetLock::Held { token } => {
+                self.token = token;
+                Ok(())
+            }
             TargetLock::Busy { holder } => {
                 Err(format!("task {holder} is working on {}", plan.target))
             }

@@ -46,7 +46,6 @@ impl Resolution {
         plan: &Plan,
         taken: Vec<Taken>,
         rows: &[AttemptRow],
-        token: i64,
         mut account: Account,
         cause: Cause,
     ) -> Result<(), AgentError> {
@@ -58,7 +57,7 @@ impl Resolution {
         self.journal.note_once(EntryKind::RollbackStarted, summary, detail).await?;
         let mut undoing = Undoing::default();
         for taken in taken.iter().rev() {
-            self.undo_step(plan, taken, rows, token, &mut account, &mut undoing).await?;
+            self.undo_step(plan, taken, rows, &mut account, &mut undoing).await?;
             if undoing.failure.is_some() {
                 break;
             }
@@ -76,7 +75,6 @@ impl Resolution {
         plan: &Plan,
         taken: &Taken,
         rows: &[AttemptRow],
-        token: i64,
         account: &mut Account,
         undoing: &mut Undoing,
     ) -> Result<(), AgentError> {
@@ -118,7 +116,7 @@ impl Resolution {
                     return Ok(());
                 }
             }
-            let wanted = self.rollback_body(plan, taken.step, change_id, token);
+            let wanted = self.rollback_body(plan, taken.step, change_id);
             // A change is undone at most once: its record keeps a second rollback from acting.
             let undone = self.attempt(plan, &name, EffectClass::Fenced, wanted, former).await?;
             undoing.end = undoing.end.max(Some(undone.report.finished_at));
