@@ -18,7 +18,7 @@ use serde_json::json;
 use service::Process;
 use store::{Fault, Faults, MemoryDatabase};
 use support::admin::Admin;
-use support::deployment::{ADMIN_TOKEN, config, now, options, playbook, request};
+use support::deployment::{ADMIN_TOKEN, config, in_seconds, now, options, playbook, request};
 use support::effects::{
     assert_one_by_one, effects, effects_reach, processes_of, slow_effect, until,
 };
@@ -208,6 +208,26 @@ async fn what_cannot_be_recorded_does_not_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_outlives_its_lease_alone_carries_its_change_to_its_end() {
+    let site = Site::new().await;
+    let a = site.replica("a", site.config("3")).await;
+    let lost = Arc::new(Mutex::new(0));
+    let counted = lost.clone();
+    // The lease is a second long, and the database is away for longer.
+    site.database.set_faults(Faults::new(move |call| {
+        let mut beats = counted.lock().unwrap();
+        *beats += u32::from(call.name == "heartbeat");
+        (*beats < 6).then_some(Fault::Away).filter(|_| call.name == "heartbeat")
+    }));
+    let asked = ChangeRequest { deadline: in_seconds(50), ..playbook("k") };
+    let change: Change = a.call(RUN_PLAYBOOK, &asked).await.unwrap();
+    assert!(*lost.lock().unwrap() > 6, "it has a new lease by now");
+    assert_eq!((change.state, change.error), (ChangeState::Done, None));
+    assert_eq!(of_key(&a, "k").await.unwrap().state, ChangeState::Done);
+    assert_eq!(assert_one_by_one(site.directory.path()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_intent_whose_answer_was_lost_is_brought_to_an_end() {
     let site = Site::new().await;
     let a = site.replica("a", site.config("0")).await;
@@ -217,7 +237,7 @@ async fn an_intent_whose_answer_was_lost_is_brought_to_an_end() {
             let is_lost = call.name == name && std::mem::take(&mut *is_first.lock().unwrap());
             is_lost.then_some(Fault::AnswerLost)
         }));
-        let asked = ChangeRequest { ..playbook(name) };
+        let asked = playbook(name);
         let answer = a.call::<Change>(RUN_PLAYBOOK, &asked).await;
         assert_eq!(answer.is_ok(), name == "finish_change", "{answer:?}");
         let change = ended(&a, name).await;

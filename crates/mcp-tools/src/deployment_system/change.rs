@@ -126,10 +126,11 @@ impl Deployer {
         let id = format!("chg_{}", self.process.new_id());
         let (deployer, change_id) = (self.clone(), id.clone());
         let task = self.process.spawn(self.at_work.track_future(async move {
-            match deployer.begin(change_id, checked).await? {
-                Ok(begun) => deployer.carry_out(begun).await,
-                Err(recorded) => Ok(recorded),
+            let answer = deployer.run(change_id.clone(), checked).await;
+            if matches!(answer, Err(ToolError::Unknown(_))) {
+                deployer.doubt(change_id);
             }
+            answer
         }));
         match task.await {
             Ok(answer) => answer,
@@ -137,6 +138,13 @@ impl Deployer {
                 self.doubt(id.clone());
                 Err(ToolError::Unknown(format!("{id}: {error}")))
             }
+        }
+    }
+
+    async fn run(&self, id: String, checked: Checked) -> Result<Change, ToolError> {
+        match self.begin(id, checked).await? {
+            Ok(begun) => self.carry_out(begun).await,
+            Err(recorded) => Ok(recorded),
         }
     }
 
@@ -204,6 +212,7 @@ impl Deployer {
     }
 
     async fn carry_out(&self, begun: Begun) -> Result<Change, ToolError> {
+        let _at_work = self.at_work(&begun.id);
         failpoints::hit(failpoints::AFTER_CLAIM);
         let grant = begun.checked.request.grant.as_ref();
         tracing::info!(
@@ -321,6 +330,7 @@ impl Deployer {
         let at = change.finished_at.unwrap_or_else(|| self.process.now());
         let shutdown = self.process.shutdown_token();
         let (mut pause, longest) = RECORD_PAUSE;
+        let mut is_adopted = false;
         loop {
             let error = match self.store.finish_change(id.to_owned(), outcome.clone(), at).await {
                 Ok(()) => return Ok(()),
@@ -330,8 +340,13 @@ impl Deployer {
                 // An answer that was lost on the way is no failure.
                 StoreError::Lost { .. } => {
                     let row = self.store.change(id.to_owned()).await?;
-                    let is_ours = row.and_then(|row| row.outcome).is_some_and(|is| is == outcome);
-                    return if is_ours { Ok(()) } else { Err(error) };
+                    match row.and_then(|row| row.outcome) {
+                        Some(recorded) if recorded == outcome => return Ok(()),
+                        // Nobody has taken it over while this process gave no sign of life.
+                        None if !is_adopted => self.adopt().await?,
+                        _ => return Err(error),
+                    }
+                    is_adopted = true;
                 }
                 error if error.is_transient() && !shutdown.is_cancelled() => {
                     tracing::warn!(change.id = id, %error, "the outcome is not recorded yet");

@@ -2,7 +2,7 @@
 //! ended and proven to be, and only then is its end recorded. What cannot be proven keeps its target
 //! closed until it can, or until a person says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +21,29 @@ use super::run::{ExecutorKind, ExecutorRecord, RunDirectory};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time for an executor to end by SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a change is looked for of which it is not known whether it was begun.
+/// How often a change is looked for that may not have been begun.
 const LOOKS: u8 = 5;
 
 /// What this process has to bring to an end.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     rows: BTreeMap<String, HeldChange>,
-    /// Changes that may have been begun, though no answer said so, with the looks left.
+    /// Changes that may have no end and nobody to see to it, with the looks left.
     doubtful: BTreeMap<String, u8>,
+    /// Changes that this process carries out.
+    at_work: BTreeSet<String>,
+}
+
+/// A change that this process carries out.
+pub(super) struct AtWork<'a> {
+    deployer: &'a Deployer,
+    id: String,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.deployer.held().at_work.remove(&self.id);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -62,16 +76,15 @@ impl Deployer {
         }
     }
 
-    /// A change may have been begun by this process that nobody carries out.
+    /// A change that this process began, or may have begun, may have nobody who brings it to its end.
     pub(super) fn doubt(&self, id: String) {
         self.held().doubtful.insert(id, LOOKS);
         self.bell.notify_one();
     }
 
     pub(super) async fn take_over(&self) {
-        match self.store.adopt_changes().await {
-            Ok(rows) => rows.into_iter().for_each(|row| self.hold(row)),
-            Err(error) => tracing::warn!(%error, "changes of other processes cannot be seen"),
+        if let Err(error) = self.adopt().await {
+            tracing::warn!(%error, "changes of other processes cannot be seen");
         }
         self.look_for_doubtful().await;
         let rows: Vec<HeldChange> = self.held().rows.values().cloned().collect();
@@ -84,6 +97,23 @@ impl Deployer {
         if let Err(error) = self.reopen().await {
             tracing::warn!(%error, "closed targets cannot be seen");
         }
+    }
+
+    /// Owns what nobody does. What this process carries out itself is its own again, where it had
+    /// given no sign of life for too long.
+    pub(super) async fn adopt(&self) -> Result<(), StoreError> {
+        for row in self.store.adopt_changes().await? {
+            if !self.held().at_work.contains(&row.change.id) {
+                self.hold(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that this process carries a change out, until what is returned is dropped.
+    pub(super) fn at_work(&self, id: &str) -> AtWork<'_> {
+        self.held().at_work.insert(id.to_owned());
+        AtWork { deployer: self, id: id.to_owned() }
     }
 
     fn hold(&self, row: ChangeRow) {

@@ -112,3 +112,41 @@ impl LocalProcess {
         File::open(self.identity.parent().unwrap_or(Path::new(".")))?.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(directory: &Path) -> LocalProcess {
+        let started = directory.join("started").display().to_string();
+        let config = ProcessConfig {
+            command: vec![
+                "/bin/sh".into(),
+                "-c".into(),
+                "echo $$ >> \"$0\"; exec sleep 600".into(),
+                started,
+            ],
+            directory: directory.to_owned(),
+            environment: Default::default(),
+            log_file: directory.join("log"),
+            stop_grace_ms: 1000,
+        };
+        LocalProcess::new("worker", &config, &directory.join("processes")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_identity_cannot_be_kept_does_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let process = process(directory.path());
+        std::fs::remove_dir_all(directory.path().join("processes")).unwrap();
+        process.carry_out(&Action::RestartService, Duration::from_secs(5)).await.unwrap_err();
+        assert!(!process.status().1);
+        // Once it can, exactly one runs: the first had its time and did not.
+        std::fs::create_dir(directory.path().join("processes")).unwrap();
+        process.carry_out(&Action::RestartService, Duration::from_secs(5)).await.unwrap();
+        let running = process.leader().unwrap();
+        let started = std::fs::read_to_string(directory.path().join("started")).unwrap();
+        assert_eq!(started, format!("{}\n", running.pid));
+        running.end(Duration::from_secs(1)).await.unwrap();
+    }
+}
