@@ -84,12 +84,14 @@ async fn present(transaction: &mut Transaction, change: &Change) -> Result<Store
     let sql = "SELECT id FROM change WHERE id = $1 OR idempotency_key = $2 OR grant_id = $3";
     let parameters = params![&*change.id, &*change.idempotency_key, change.grant_id.clone()];
     let same = transaction.fetch(sql, parameters).await?;
-    Ok(match (same.first(), others.first()) {
-        (None, Some(other)) => {
-            StoreError::Busy { target: change.target.clone(), by: other.text("id")? }
-        }
-        _ => StoreError::Exists { what: "a change with this key or grant".into() },
-    })
+    if !same.is_empty() {
+        return Ok(StoreError::Exists { what: "a change with this key or grant".into() });
+    }
+    let by = match others.first() {
+        Some(other) => other.text("id")?,
+        None => "a change that has just ended".to_owned(),
+    };
+    Ok(StoreError::Busy { target: change.target.clone(), by })
 }
 
 pub(super) async fn record_executor(
