@@ -90,7 +90,7 @@ impl Api {
             let subject = Subject::of(&stored.incident);
             self.engine.take_events(&subject, None, replayed, None).await?;
         }
-        let now = self.engine.process.now();
+        let now = self.engine.outbox_now();
         let letter = self.engine.store.replay_dead_letter(id, now).await?.ok_or_else(gone)?;
         if let Some(work) = Work::named(&letter.kind) {
             self.engine.metrics.dead_letters_of(work).dec();

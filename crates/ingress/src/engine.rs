@@ -4,6 +4,7 @@
 
 mod draft;
 mod intake;
+mod outbox_time;
 mod turns;
 mod wake;
 
@@ -23,6 +24,7 @@ use crate::metrics::{IngressMetrics, PhaseLabel};
 
 use draft::Draft;
 use intake::Intake;
+use outbox_time::OutboxTime;
 use turns::Turns;
 
 pub(crate) use draft::Work;
@@ -44,6 +46,7 @@ pub(crate) struct Engine {
     pub(crate) metrics: IngressMetrics,
     pub(crate) wake: Wake,
     turns: Turns,
+    outbox_time: OutboxTime,
 }
 
 /// Which incident an event is for.
@@ -62,7 +65,9 @@ impl Subject {
 impl Engine {
     pub(crate) fn new(store: Arc<dyn Store>, process: Process, config: Config) -> Self {
         let metrics = IngressMetrics::new(process.metrics());
-        Self { store, process, config, metrics, wake: Wake::default(), turns: Turns::default() }
+        let (wake, turns) = (Wake::default(), Turns::default());
+        let outbox_time = OutboxTime::default();
+        Self { store, process, config, metrics, wake, turns, outbox_time }
     }
 
     /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to,
@@ -233,7 +238,8 @@ impl Engine {
         drafts: Vec<Draft>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let news = wake::News::of(&drafts, now);
+        let outbox_now = self.outbox_now();
+        let news = wake::News::of(&drafts, outbox_now);
         let entered: Vec<&'static str> = drafts.iter().flat_map(Draft::entered).copied().collect();
         for draft in &drafts {
             for phase in draft.entered() {
@@ -241,13 +247,13 @@ impl Engine {
                 tracing::debug!(incident.id = %id, phase, ?title, "incident");
             }
         }
-        batch.incidents = drafts.into_iter().map(|draft| draft.write(now)).collect();
+        batch.incidents = drafts.into_iter().map(|draft| draft.write(now, outbox_now)).collect();
         failpoints::hit(failpoints::BEFORE_COMMIT);
         self.store.commit(batch).await?;
         for phase in entered {
             self.metrics.phases_entered.get_or_create(&PhaseLabel { phase }).inc();
         }
-        self.wake.committed(&news, now);
+        self.wake.committed(&news, outbox_now);
         Ok(())
     }
 
@@ -285,6 +291,11 @@ impl Engine {
             is_due.then_some(Event::DeadlineReached).into_iter().collect()
         };
         self.change(&Subject::of(&stored.incident), None, reached).await.map(drop)
+    }
+
+    /// The time by which effects are put off, and fall due.
+    pub(crate) fn outbox_now(&self) -> Timestamp {
+        self.outbox_time.now(self.process.clock())
     }
 
     pub(crate) fn limits(&self) -> &Limits {

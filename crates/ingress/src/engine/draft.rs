@@ -138,11 +138,15 @@ impl Draft {
         }
     }
 
-    pub(super) fn write(self, now: Timestamp) -> IncidentWrite {
+    pub(super) fn write(self, now: Timestamp, outbox_now: Timestamp) -> IncidentWrite {
         let effect = |(work, round): &(Work, u32)| NewEffect {
             kind: work.name(),
             round: *round,
-            not_before: after(now, self.pause(*work)),
+            not_before: match self.pause(*work) {
+                // At once, whatever the clock says by then.
+                Duration::ZERO => Timestamp::UNIX_EPOCH,
+                pause => after(outbox_now, pause),
+            },
         };
         let effects = self.asked.iter().map(effect).collect();
         let Self { incident, base, entries, .. } = self;

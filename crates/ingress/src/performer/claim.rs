@@ -116,7 +116,7 @@ impl Performer {
         let Some(places) = shutdown.run_until_cancelled(free).await else { return Ok(None) };
         let limit = u32::try_from(places.len()).expect("rooms are small");
         let one_each = work == Work::SyncTicket;
-        let now = self.engine.process.now();
+        let now = self.engine.outbox_now();
         // Not given up at shutdown: what it claims has to be known.
         let rows = self.engine.store.claim_outbox(work.name(), now, limit, one_each).await?;
         if most == 1 && !rows.is_empty() {

@@ -105,14 +105,14 @@ impl Performer {
         if is_spent {
             return End::Buried { why: failure.why };
         }
-        End::Delayed { until: self.retry_at(row, &failure, now), failure }
+        End::Delayed { until: self.retry_at(row, &failure), failure }
     }
 
-    fn retry_at(&self, row: &OutboxRow, failure: &Failure, now: Timestamp) -> Timestamp {
+    fn retry_at(&self, row: &OutboxRow, failure: &Failure) -> Timestamp {
         let most = if failure.counts { BACKOFF.1 } else { AWAY };
         let wait = full_jitter(&self.engine.process, row.tries, BACKOFF.0, most);
         let asked = failure.retry_after.unwrap_or_default().min(RETRY_AFTER);
-        now.checked_add(wait.max(asked)).unwrap_or(Timestamp::MAX)
+        self.engine.outbox_now().checked_add(wait.max(asked)).unwrap_or(Timestamp::MAX)
     }
 
     async fn settle(
@@ -142,7 +142,7 @@ impl Performer {
                 let Failure { why, counts, .. } = failure;
                 tracing::warn!(incident.id = %row.incident_id, kind = row.kind, why, "again later");
                 self.engine.store.delay_outbox(row.id, *counts, why.clone(), *until).await?;
-                self.engine.wake.remind(work, *until, self.engine.process.now());
+                self.engine.wake.remind(work, *until, self.engine.outbox_now());
                 Ok(())
             }
         }

@@ -39,7 +39,7 @@ impl Performer {
                     tracing::error!(?error, "dead letters");
                 }
             }
-            self.engine.wake.timer_rests(process.now(), pause, clock.sleep(pause)).await;
+            self.engine.wake.timer_rests(self.engine.outbox_now(), pause, clock.sleep(pause)).await;
             // Without a reminder, something of a former process or of another is due.
             if !self.engine.wake.ring_soon() || clock.instant() - rung_at > RING {
                 rung_at = clock.instant();
@@ -57,9 +57,12 @@ impl Performer {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Ok(RECOVERY);
         }
-        let outbox = self.engine.store.next_outbox(now).await?;
-        let next = [deadline, outbox].into_iter().flatten().min();
-        let wait = next.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
+        let outbox_now = self.engine.outbox_now();
+        let outbox = self.engine.store.next_outbox(outbox_now).await?;
+        let until_deadline = deadline.map(|due| due.duration_since(now));
+        let until_outbox = outbox.map(|due| due.duration_since(outbox_now));
+        let next = until_deadline.into_iter().chain(until_outbox).min();
+        let wait = next.and_then(|wait| Duration::try_from(wait).ok());
         Ok(wait.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE))
     }
 
@@ -86,7 +89,10 @@ impl Performer {
             for letter in letters {
                 let Some(work) = Work::named(&letter.kind) else { continue };
                 match work == Work::SyncTicket && self.is_rested(&letter, now) {
-                    true => drop(self.engine.store.replay_dead_letter(letter.id, now).await?),
+                    true => {
+                        let due = self.engine.outbox_now();
+                        self.engine.store.replay_dead_letter(letter.id, due).await?;
+                    }
                     false => *counts.entry(work.name()).or_default() += 1,
                 }
             }
