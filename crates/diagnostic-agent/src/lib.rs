@@ -8,7 +8,7 @@ use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::{MemoryTaskStore, Server};
 use service::{Process, ProcessIdentity, Running};
-use store::OpenOptions;
+use store::{OpenOptions, Opened};
 
 mod card;
 mod cases;
@@ -86,5 +86,7 @@ async fn task_store(config: &Config, process: &Process) -> anyhow::Result<Arc<dy
         config.lease(),
         process.time_source(),
     );
-    Ok(store::open(database, NAME, options).await?.tasks)
+    let Opened { store, tasks } = store::open(database, NAME, options).await?;
+    process.at_end(async move { store.close().await });
+    Ok(tasks)
 }

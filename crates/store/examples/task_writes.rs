@@ -2,6 +2,7 @@
 //! `cargo run --release -p store --example task_writes -- [a new SQLite path or an empty
 //! postgres:// database]`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use a2a_types::{
@@ -11,15 +12,21 @@ use a2a_types::{
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
+use store::OpenOptions;
 
 const LENGTH: Duration = Duration::from_secs(3);
+/// Longer than the whole run.
+const LEASE: Duration = Duration::from_secs(600);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let local = directory.path().join("tasks.db");
     let database = std::env::args().nth(1).unwrap_or_else(|| local.display().to_string());
-    let tasks = store::open_tasks(&database, "task-writes").await?;
+    let time = Arc::new(|| Timestamp::UNIX_EPOCH);
+    let this = (String::new(), 0, 0);
+    let options = OpenOptions::of_process("one".into(), this, |_, _, _| false, LEASE, time);
+    let tasks = store::open(&database, "task-writes", options).await?.tasks;
     println!("{:>8} {:>10} {:>10}", "callers", "inserts/s", "saves/s");
     for callers in [1, 32, 256] {
         let inserts = rate(callers, |number| insert(&*tasks, callers, number)).await?;

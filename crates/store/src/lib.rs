@@ -34,4 +34,4 @@ pub use port::{
 };
 pub use reader::AuditReader;
 pub use targets::TargetLock;
-pub use tasks::{PostgresTasks, open_tasks};
+pub use tasks::PostgresTasks;

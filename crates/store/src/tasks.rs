@@ -7,7 +7,6 @@ mod row;
 mod sqlite;
 
 pub(crate) use committer::Committer;
-pub use open::open_tasks;
 pub(crate) use open::{Kind, check_database};
 pub use postgres::PostgresTasks;
 pub(crate) use sqlite::{has_pushes, start_committer};

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use postgres_server::Server;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use store::PostgresTasks;
+use store::{OpenOptions, PostgresTasks};
 use task_store_suite::Pair;
 use task_store_suite::sample::{advance, at, config, new, put, query, record};
 
@@ -157,14 +157,22 @@ async fn a_restarted_server_has_everything_and_is_used_again() {
     assert_eq!(again.events("t-1".into(), 0, 9).await.unwrap().len(), 1);
 }
 
+async fn open(database: &str) -> Result<store::Opened, store::StoreError> {
+    let time = Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
+    let this = (String::new(), 0, 0);
+    let options = OpenOptions::of_process("one".into(), this, |_, _, _| true, LEASE, time);
+    store::open(database, "agent", options).await
+}
+
 #[tokio::test]
-async fn a_setting_names_the_server_or_a_file() {
+async fn a_setting_names_the_server_and_a_restart_takes_the_tasks_of_the_dead_at_once() {
     let Some(server) = Server::start() else { return };
-    let tasks = store::open_tasks(&server.url(), "agent").await.unwrap();
-    put(&*tasks, "t-1", TaskState::Working, 1).await;
-    assert_eq!(connect(&server, "agent").await.list(query(9)).await.unwrap().total, 1);
+    let opened = open(&server.url()).await.unwrap();
+    put(&*opened.tasks, "t-1", TaskState::Working, 1).await;
+    let again = open(&server.url()).await.unwrap();
+    assert_eq!(task_store_suite::sample::ids(&again.tasks.adopt(9).await.unwrap()), ["t-1"]);
     drop(server);
-    let nowhere = store::open_tasks("postgres:///tasks?host=/nowhere", "agent").await;
+    let nowhere = open("postgres:///tasks?host=/nowhere").await;
     assert_eq!(nowhere.unwrap_err().to_string(), "setting `database` cannot be used");
 }
 

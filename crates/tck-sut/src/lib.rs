@@ -11,7 +11,7 @@ use anyhow::Context;
 use rpc::Host;
 use rpc::a2a::{Authentication, MemoryTaskStore, PushConfig, Server, ServerOptions};
 use service::{Process, ProcessIdentity, Running};
-use store::OpenOptions;
+use store::{OpenOptions, Opened};
 use url::Url;
 
 mod behaviour;
@@ -105,7 +105,9 @@ async fn open(settings: &Settings, process: &Process) -> anyhow::Result<Arc<dyn 
         process.time_source(),
     );
     let opened = store::open(database, "tck-sut", options).await;
-    Ok(opened.context("open the database (--database)")?.tasks)
+    let Opened { store, tasks } = opened.context("open the database (--database)")?;
+    process.at_end(async move { store.close().await });
+    Ok(tasks)
 }
 
 fn authentication(settings: &Settings) -> anyhow::Result<Authentication> {

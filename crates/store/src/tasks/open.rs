@@ -1,35 +1,4 @@
-//! The task store that a program's `database` setting names.
-
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-use a2a_types::TaskStore;
-
-use super::PostgresTasks;
-use crate::StoreError;
-use crate::sqlite::SqliteFile;
-
-/// How long a process is believed to live after each sign of life.
-const LEASE: Duration = Duration::from_secs(10);
-
-/// Opens a task store: `database` is a `postgres://` URL or the path of a SQLite file. Tasks are
-/// kept under the name of the agent where a database is shared; a file belongs to one agent.
-///
-/// # Errors
-/// The setting names no database that can be used; the message names the setting.
-pub async fn open_tasks(database: &str, agent: &str) -> Result<Arc<dyn TaskStore>, StoreError> {
-    let opened: Result<Arc<dyn TaskStore>, StoreError> = match check_database(database) {
-        Ok(Kind::Postgres) => {
-            PostgresTasks::connect(database, agent, LEASE).await.map(|tasks| Arc::new(tasks) as _)
-        }
-        Ok(Kind::Sqlite) => {
-            SqliteFile::open(Path::new(database)).await.map(|store| store.task_store())
-        }
-        Err(problem) => Err(StoreError::Refused { field: "it", problem }),
-    };
-    opened.map_err(|source| StoreError::Setting { name: "database", source: Box::new(source) })
-}
+//! What a program's `database` setting names.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
