@@ -235,7 +235,10 @@ fn take_group(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
     let (group, later) = waiting.drain(..).partition(|one| {
         let has_room = bytes == 0 || bytes + one.bytes() <= GROUP_BYTES;
         // Each of them is noted, taken or not.
-        let is_first = one.incidents().fold(true, |is_first, id| seen.insert(id) && is_first);
+        let mut is_first = true;
+        for id in one.incidents() {
+            is_first &= seen.insert(id);
+        }
         bytes += if is_first && has_room { one.bytes() } else { 0 };
         is_first && has_room
     });
