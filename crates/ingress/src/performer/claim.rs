@@ -56,8 +56,8 @@ impl Places {
         self.held().extract_if(.., |_, of| *of == work).map(|(row, _)| row).collect()
     }
 
-    pub(super) fn clear(&self) {
-        self.held().clear();
+    pub(super) fn take_all(&self) -> Vec<i64> {
+        std::mem::take(&mut *self.held()).into_keys().collect()
     }
 
     /// One free place at least, once there is one.

@@ -25,25 +25,32 @@ impl Performer {
                 Err(StoreError::Lost { .. }) => {
                     tracing::warn!("the lease was lost: what was claimed under it begins anew");
                     renewed = asked;
-                    self.begin_anew();
+                    self.begin_anew().await;
                 }
                 Err(error) => {
                     tracing::error!(?error, "the lease was not renewed");
                     self.engine.process.health().fail("lease", error.to_string());
                     if clock.instant().duration_since(renewed) > lease {
-                        self.begin_anew();
+                        self.begin_anew().await;
                     }
                 }
             }
         }
     }
 
-    fn begin_anew(&self) {
-        let mut lease = self.lease.lock().expect("no panic while the lease is held");
-        lease.cancel();
-        *lease = CancellationToken::new();
-        drop(lease);
-        self.places.clear();
+    async fn begin_anew(&self) {
+        self.renew_token().cancel();
+        // What was claimed since, already under the next lease, is free again: nobody performs it.
+        let held = self.places.take_all();
+        if let Err(error) = self.engine.store.release_outbox(held).await {
+            tracing::warn!(?error, "rows were not given back");
+        }
         self.engine.wake.ring_all();
+    }
+
+    /// What is performed from now on hears of the end of another lease; returns the token of this one.
+    fn renew_token(&self) -> CancellationToken {
+        let mut lease = self.lease.lock().expect("no panic while the lease is held");
+        std::mem::replace(&mut *lease, CancellationToken::new())
     }
 }
