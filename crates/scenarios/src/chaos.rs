@@ -14,6 +14,7 @@ mod plan;
 mod processes;
 mod records;
 mod run;
+mod single;
 mod site;
 mod table;
 
@@ -22,6 +23,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+pub use single::Single;
 
 /// The lease of a replica. Freezes are longer.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
@@ -61,6 +64,9 @@ pub struct Options {
     /// Things that fall ill, one incident each at a time
     #[arg(long, default_value_t = 16)]
     pub targets: usize,
+    /// One fault alone instead of kills and freezes
+    #[arg(long, value_enum)]
+    pub only: Option<Single>,
     /// Keep databases, logs and tickets, and say where
     #[arg(long)]
     pub keep: bool,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,8 @@ const CONNECTIONS: usize = 512;
 #[derive(Debug)]
 struct Balancer {
     backends: Vec<Backend>,
+    /// Whether answers are lost on the way.
+    lost: Arc<AtomicBool>,
     turn: AtomicUsize,
 }
 
@@ -34,13 +37,15 @@ struct Backend {
 pub(crate) async fn serve(
     front: &str,
     backends: Vec<String>,
+    lost: Arc<AtomicBool>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = TcpListener::bind(front).await.with_context(|| format!("listen on {front}"))?;
     let backends = backends.into_iter();
     let backends = backends.map(|address| Backend { address, is_ready: AtomicBool::new(false) });
-    let balancer = Arc::new(Balancer { backends: backends.collect(), turn: AtomicUsize::new(0) });
+    let backends = backends.collect();
+    let balancer = Arc::new(Balancer { backends, lost, turn: AtomicUsize::new(0) });
     let http = reqwest::Client::builder().timeout(ANSWER).pool_max_idle_per_host(0).build()?;
     for index in 0..balancer.backends.len() {
         let watch = balancer.clone().watch(index, http.clone());
@@ -72,16 +77,40 @@ impl Balancer {
         let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
-            let Ok((mut caller, _)) = listener.accept().await else { continue };
+            let Ok((caller, _)) = listener.accept().await else { continue };
             let balancer = self.clone();
             let carry = async move {
                 let _place = place;
-                let Some(mut replica) = balancer.connect().await else { return };
-                let _ = (caller.set_nodelay(true), replica.set_nodelay(true));
-                let _ = tokio::io::copy_bidirectional(&mut caller, &mut replica).await;
+                let Some(replica) = balancer.connect().await else { return };
+                balancer.carry(caller, replica).await;
             };
             tasks.spawn(stop.clone().run_until_cancelled_owned(carry));
         }
+    }
+
+    /// Carries requests one way and answers the other until either ends. An answer that is lost takes
+    /// its connection with it, a little later.
+    async fn carry(&self, mut caller: TcpStream, mut replica: TcpStream) {
+        let _ = (caller.set_nodelay(true), replica.set_nodelay(true));
+        let (mut asked, mut told) = caller.split();
+        let (mut answered, mut passed_on) = replica.split();
+        let requests = async {
+            let _ = tokio::io::copy(&mut asked, &mut passed_on).await;
+            let _ = passed_on.shutdown().await;
+            std::future::pending::<()>().await;
+        };
+        let answers = async {
+            let mut chunk = vec![0; 16 * 1024];
+            while let Ok(length @ 1..) = answered.read(&mut chunk).await {
+                if self.lost.load(Ordering::SeqCst) {
+                    return tokio::time::sleep(ANSWER).await;
+                }
+                if told.write_all(&chunk[..length]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! { () = requests => {}, () = answers => {} }
     }
 
     /// A ready replica, in turn; where none is, any that takes a connection.

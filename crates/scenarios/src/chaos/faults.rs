@@ -24,6 +24,11 @@ impl Faults {
         Self { chance: StdRng::seed_from_u64(seed), kills: 0, freezes: 0 }
     }
 
+    /// One of so many.
+    pub(crate) fn pick(&mut self, count: usize) -> usize {
+        self.chance.random_range(0..count)
+    }
+
     /// Until the next blow, when there are to be some 26 kills and 26 freezes at random a minute.
     pub(crate) fn pause(&mut self) -> Duration {
         Duration::from_millis(self.chance.random_range(900..1_350))
@@ -48,10 +53,7 @@ impl Faults {
         };
         let mut order = all.iter().cycle().skip(first).take(all.len());
         let instance = *order.find(|instance| awake.contains(instance))?;
-        match blow {
-            Blow::Kill => self.kills += 1,
-            Blow::Freeze => self.freezes += 1,
-        }
+        *if blow == Blow::Kill { &mut self.kills } else { &mut self.freezes } += 1;
         Some((instance, blow))
     }
 

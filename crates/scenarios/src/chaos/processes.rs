@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) enum Blow {
     Kill,
     Freeze,
+    /// SIGTERM.
+    Stop,
 }
 
 #[derive(Debug)]
@@ -147,6 +149,32 @@ impl Processes {
         }
         self.count(Blow::Freeze, instance, "random");
         Ok(())
+    }
+
+    /// SIGTERM, and the wait for the end; returns how it ended where that is not well. One that has no
+    /// handler yet ends by the signal, which is as good.
+    ///
+    /// # Errors
+    /// It cannot be signalled.
+    pub(crate) async fn stop(&mut self, instance: Instance) -> anyhow::Result<Option<Ended>> {
+        self.signal(instance, Signal::TERM)?;
+        self.count(Blow::Stop, instance, "random");
+        let mut running = self.running.remove(&instance).context("it was there just now")?;
+        let asked = Instant::now();
+        let status = loop {
+            match running.child.try_wait()? {
+                Some(status) => break status,
+                None if asked.elapsed() > DRAIN => {
+                    running.child.kill()?;
+                    break running.child.wait()?;
+                }
+                None => tokio::time::sleep(POLL).await,
+            }
+        };
+        let age = running.started.elapsed();
+        let is_well = status.success()
+            || status.signal() == Some(Signal::TERM.as_raw()) && age < Duration::from_secs(2);
+        Ok((!is_well).then(|| Ended { instance, status: status.to_string(), age }))
     }
 
     /// Takes note of what failpoints did: who stopped there stays frozen for `time`.

@@ -1,6 +1,7 @@
 //! One run: start everything, let faults come, heal, wait until it is quiet, stop, check, tell.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -17,6 +18,7 @@ use super::load::Load;
 use super::plan::{self, Target};
 use super::processes::{Blow, Ended, Processes};
 use super::records::{self, Records};
+use super::single::Single;
 use super::site::{Instance, Site, own_directory};
 use super::table::{self, Account};
 use super::{Args, Database, Options};
@@ -33,14 +35,16 @@ const OUTAGE: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Everything of one run. Dropping it ends every process.
-struct Run {
-    site: Arc<Site>,
+pub(super) struct Run {
+    pub(super) site: Arc<Site>,
     processes: Processes,
     // After the processes that use it.
-    postgres: Option<postgres_server::Server>,
+    pub(super) postgres: Option<postgres_server::Server>,
     /// When PostgreSQL is stopped, and is started again.
     outage: Outage,
-    faults: Faults,
+    pub(super) faults: Faults,
+    /// While it is set, no answer of a program comes through.
+    pub(super) lost: Arc<AtomicBool>,
     targets: Vec<Target>,
     fleet: Arc<Fleet>,
     load: Arc<Load>,
@@ -106,7 +110,8 @@ impl Run {
             }
         };
         let url = postgres.as_ref().map(postgres_server::Server::url);
-        let site = Site::new(scratch, &args.binaries, url, playbooks, &targets)?;
+        let is_proxied = options.only == Some(Single::ReplyLost);
+        let site = Site::new(scratch, &args.binaries, (url, is_proxied), playbooks, &targets)?;
         let site = Arc::new(site);
         let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
         let log = EffectLog::new(&scratch.join("effects.log"))?;
@@ -118,6 +123,7 @@ impl Run {
             postgres,
             site,
             faults: Faults::new(seed),
+            lost: Arc::default(),
             targets,
             fleet,
             load,
@@ -149,9 +155,10 @@ impl Run {
             let replicas = instances.iter().filter(|instance| instance.program == program);
             let backends: Vec<String> =
                 replicas.map(|&instance| self.site.address(instance)).collect();
-            if backends.len() > 1 {
-                let front = self.site.front(program);
-                balancer::serve(&front, backends, &self.tasks, &self.stop).await?;
+            let front = self.site.front(program);
+            if backends != [front.clone()] {
+                let lost = self.lost.clone();
+                balancer::serve(&front, backends, lost, &self.tasks, &self.stop).await?;
             }
         }
         for instance in &instances {
@@ -198,7 +205,11 @@ impl Run {
             let own = seed.wrapping_add(1 + number as u64);
             players.spawn(self.load.clone().play(target.clone(), own));
         }
-        self.trouble(Duration::from_secs(options.seconds)).await?;
+        let time = Duration::from_secs(options.seconds);
+        match options.only {
+            Some(fault) => self.single(fault, time).await?,
+            None => self.trouble(time).await?,
+        }
         say("no more faults: everything heals");
         self.heal().await?;
         self.load.end();
@@ -210,13 +221,33 @@ impl Run {
         let is_quiet = self.wait_until_quiet().await?;
         say(if is_quiet { "quiet" } else { "not quiet, and out of time" });
         let bad = self.processes.stop_all().await?;
-        self.wrong.extend(bad.into_iter().map(|ended| Violation {
-            invariant: "SIGTERM ends a program well",
-            seen: format!("{}: {}", ended.instance, ended.status),
-        }));
+        self.wrong.extend(bad.iter().map(ended_badly));
         let records = Records::read(&self.site).await?;
         self.stop.cancel();
         Ok(self.tell(&records))
+    }
+
+    /// Nothing is done for so long but to keep everything up.
+    pub(super) async fn calm(&mut self, time: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.keep_up(false)?;
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM to a process that is so old, and the next in its place.
+    pub(super) async fn stop_and_start(
+        &mut self,
+        instance: Instance,
+        age: Duration,
+    ) -> anyhow::Result<()> {
+        tokio::time::sleep(age).await;
+        if let Some(ended) = self.processes.stop(instance).await? {
+            self.wrong.push(ended_badly(&ended));
+        }
+        self.processes.start(instance, String::new())
     }
 
     /// Lets faults come for so long. In the middle PostgreSQL stops for a while.
@@ -274,13 +305,11 @@ impl Run {
     }
 
     fn strike(&mut self, instance: Instance, blow: Blow) -> anyhow::Result<()> {
-        match blow {
-            Blow::Freeze => self.processes.freeze(instance, self.faults.freeze()),
-            Blow::Kill => {
-                self.processes.kill(instance)?;
-                self.processes.start(instance, self.faults.arm(instance))
-            }
+        if blow == Blow::Freeze {
+            return self.processes.freeze(instance, self.faults.freeze());
         }
+        self.processes.kill(instance)?;
+        self.processes.start(instance, self.faults.arm(instance))
     }
 
     /// Restarts who is gone and thaws whose time has come.
@@ -310,6 +339,7 @@ impl Run {
         if let Some(postgres) = &mut self.postgres {
             postgres.resume();
         }
+        self.lost.store(false, Ordering::SeqCst);
         self.processes.thaw(true)?;
         for instance in self.processes.armed() {
             self.keep_up(false)?;
@@ -389,5 +419,12 @@ impl Run {
         };
         table::print(&account);
         violations.is_empty()
+    }
+}
+
+fn ended_badly(ended: &Ended) -> Violation {
+    Violation {
+        invariant: "SIGTERM ends a program well",
+        seen: format!("{}: {}", ended.instance, ended.status),
     }
 }

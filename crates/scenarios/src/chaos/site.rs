@@ -34,6 +34,8 @@ pub(crate) struct Site {
     pub(crate) binaries: PathBuf,
     /// Where PostgreSQL answers, if it is what keeps the state.
     postgres: Option<String>,
+    /// Whether callers reach a program through the driver even where it is one process.
+    is_proxied: bool,
     /// What runs playbooks.
     pub(crate) playbooks: PathBuf,
     first_port: u16,
@@ -48,7 +50,7 @@ impl Site {
     pub(crate) fn new(
         scratch: &Path,
         binaries: &Path,
-        postgres: Option<String>,
+        (postgres, is_proxied): (Option<String>, bool),
         playbooks: PathBuf,
         targets: &[plan::Target],
     ) -> anyhow::Result<Self> {
@@ -63,6 +65,7 @@ impl Site {
             scratch: scratch.to_owned(),
             binaries: binaries.to_owned(),
             postgres,
+            is_proxied,
             playbooks,
             first_port,
         };
@@ -109,7 +112,7 @@ impl Site {
 
     /// Where one process of a program listens: the front itself where there is only one.
     pub(crate) fn address(&self, instance: Instance) -> String {
-        match self.has_replicas() {
+        match self.has_replicas() || self.is_proxied {
             true => self.at(10 + number(instance.program) * REPLICAS + instance.replica),
             false => self.front(instance.program),
         }

@@ -55,7 +55,12 @@ fn blows(account: &Account<'_>) {
     let mut places: Vec<&str> = account.blows.keys().map(|(_, _, place)| place.as_str()).collect();
     places.sort_unstable();
     places.dedup();
-    for (blow, title) in [(Blow::Kill, "kills (-9)"), (Blow::Freeze, "freezes")] {
+    let titles =
+        [(Blow::Kill, "kills (-9)"), (Blow::Freeze, "freezes"), (Blow::Stop, "stops (SIGTERM)")];
+    for (blow, title) in titles {
+        if !account.blows.keys().any(|(one, ..)| *one == blow) {
+            continue;
+        }
         let own = || account.blows.iter().filter(move |((one, ..), _)| *one == blow);
         let mut programs: Vec<Instance> = own().map(|((_, one, _), _)| *one).collect();
         programs.dedup();
