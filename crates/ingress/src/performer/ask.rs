@@ -8,6 +8,7 @@ use rpc::a2a::{ClientError, Send};
 use store::{OutboxRow, StoreError};
 
 use super::peer::failed;
+use super::ticket_memory::digest_of;
 use super::{Failure, Performer, Tried};
 use crate::answer::{self, NoResult};
 use crate::engine::Work;
@@ -49,7 +50,10 @@ impl Performer {
             let news = (!is_known).then(|| synced(ticket));
             return Ok(Tried::Done(news.into_iter().collect()));
         }
-        let send = request(incident, row, &[Payload::TicketUpdate(update.clone())]);
+        // Repeated later it says more: under the key of its row alone it would be answered with the
+        // ticket as the former try left it, and what is new would never be told.
+        let key = format!("{}:{}", key(incident, row), &digest_of(&update)[..16]);
+        let send = keyed(key, &[Payload::TicketUpdate(update.clone())]);
         let answer = match self.ask(Work::SyncTicket, send, TICKET_DEADLINE).await {
             Ok(answer) => answer::result::<TicketRef>(&answer, incident.id),
             Err(error) => return Ok(failed(&error)),
@@ -83,7 +87,14 @@ impl Performer {
 
 /// A message whose id, like its key, is the same at every repetition of a row, whoever has it.
 pub(super) fn request(incident: &Incident, row: &OutboxRow, payloads: &[Payload]) -> Send {
-    let key = format!("{}:{}:{}:{}:{}", incident.id, row.round, row.kind, row.id, row.attempt);
+    keyed(key(incident, row), payloads)
+}
+
+fn key(incident: &Incident, row: &OutboxRow) -> String {
+    format!("{}:{}:{}:{}:{}", incident.id, row.round, row.kind, row.id, row.attempt)
+}
+
+fn keyed(key: String, payloads: &[Payload]) -> Send {
     let parts = payloads.iter().map(rpc::part).collect();
     let mut message = Message::new(&key, Role::User, parts);
     message.extensions.push(incident::EXTENSION_URI.into());

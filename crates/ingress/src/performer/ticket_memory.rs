@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 /// Tickets remembered; beyond it all are forgotten, which costs one needless update each.
 const TICKETS: usize = 10_000;
 
-type Told = ([u8; 32], TicketRef);
+/// What was told, by its digest, and the ticket after it.
+type Told = (String, TicketRef);
 
 #[derive(Debug, Default)]
 pub(super) struct TicketMemory(Mutex<HashMap<IncidentId, Told>>);
@@ -33,7 +34,7 @@ impl TicketMemory {
     }
 }
 
-fn digest_of(update: &TicketUpdate) -> [u8; 32] {
+pub(super) fn digest_of(update: &TicketUpdate) -> String {
     let text = serde_json::to_vec(update).expect("an update has string keys only");
-    Sha256::digest(text).into()
+    hex::encode(Sha256::digest(text))
 }
