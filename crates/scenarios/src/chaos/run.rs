@@ -415,6 +415,7 @@ impl Run {
             webhooks,
             refused,
             alerts: acknowledged.len(),
+            takeovers: takeovers(&self.site),
             violations: &violations,
         };
         table::print(&account);
@@ -427,4 +428,16 @@ fn ended_badly(ended: &Ended) -> Violation {
         invariant: "SIGTERM ends a program well",
         seen: format!("{}: {}", ended.instance, ended.status),
     }
+}
+
+/// What the programs say of work that they took up from a process that is gone: a change, or the
+/// tasks of a start.
+fn takeovers(site: &Site) -> usize {
+    let logs = site.instances().into_iter().map(|instance| site.output(instance));
+    let texts = logs.filter_map(|path| std::fs::read_to_string(path).ok());
+    let of_line = |line: &str| match line.split_once("resumed tasks=") {
+        Some((_, count)) => count.trim().parse().unwrap_or(0),
+        None => usize::from(line.contains("taken over")),
+    };
+    texts.map(|text| text.lines().map(of_line).sum::<usize>()).sum()
 }

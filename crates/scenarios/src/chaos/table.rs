@@ -20,6 +20,8 @@ pub(crate) struct Account<'a> {
     pub(crate) refused: u64,
     /// Alerts that fired and were acknowledged.
     pub(crate) alerts: usize,
+    /// Changes and tasks that another process went on with.
+    pub(crate) takeovers: usize,
     pub(crate) violations: &'a [Violation],
 }
 
@@ -37,6 +39,7 @@ pub(crate) fn print(account: &Account<'_>) {
         ("unknown outcomes", unknown(account.records).to_string()),
         ("probes", entries(account.records, "finding out").to_string()),
         ("quarantines", account.records.quarantined.len().to_string()),
+        ("takeovers", account.takeovers.to_string()),
         ("violations", account.violations.len().to_string()),
     ];
     for (name, value) in rows {
