@@ -17,6 +17,7 @@ mod processes;
 mod program;
 mod record;
 mod scenario;
+pub mod simulation;
 mod snapshot;
 mod world;
 

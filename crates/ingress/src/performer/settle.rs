@@ -162,6 +162,12 @@ impl Performer {
         let subject = Subject::of(&stored.incident);
         // A ticket belongs to all rounds.
         let round = (work != Work::SyncTicket).then_some(row.round);
+        #[cfg(feature = "planted-early-finish")]
+        {
+            self.engine.end_row(end).await?;
+            return self.engine.take_events(&subject, round, events, None).await.map(drop);
+        }
+        #[cfg(not(feature = "planted-early-finish"))]
         self.engine.take_events(&subject, round, events, Some(end)).await.map(drop)
     }
 }
