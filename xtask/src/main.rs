@@ -9,6 +9,7 @@ mod http;
 mod interrupt;
 mod monitoring;
 mod programs;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -30,6 +31,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill and freeze every program under load, and check that nothing is lost or done twice
     Chaos(chaos::Args),
+    /// Play seeds of the deterministic simulation: every fault, then every invariant
+    Simulate(simulate::Args),
     /// Read mutated bytes as the envelope and the objects of A2A, looking for a panic
     Fuzz(fuzz::Args),
     /// Render the files under monitoring/ from their templates
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&root, &args),
         Task::Bench(args) => bench::run(&root, &args),
         Task::Chaos(args) => chaos::run(&root, &args),
+        Task::Simulate(args) => simulate::run(&root, &args),
         Task::Fuzz(args) => fuzz::run(&root, &args),
         Task::Monitoring { check: false } => {
             monitoring::write_committed(&root).map(|()| ExitCode::SUCCESS)

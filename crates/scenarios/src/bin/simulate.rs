@@ -24,6 +24,9 @@ struct Args {
     /// Seeds played at a time
     #[arg(long, default_value_t = 2)]
     workers: usize,
+    /// Ends after the first seed that fails
+    #[arg(long)]
+    first: bool,
     /// Says nothing but the result
     #[arg(long)]
     quiet: bool,
@@ -57,9 +60,11 @@ fn play(seed: u64, is_quiet: bool) -> anyhow::Result<bool> {
         println!("  {violation}");
     }
     println!(
-        "seed {seed}: {} violations, {} incidents, {} effects, {} faults, {} simulated seconds, journal {}",
+        "seed {seed}: {} violations; {} incidents, {} of them handed over; {} effects, {} faults, \
+         {} simulated seconds, journal {}",
         report.violations.len(),
         report.incidents,
+        report.handed_over,
         report.effects,
         report.faults,
         report.seconds,
@@ -82,6 +87,9 @@ fn play_all(args: &Args) -> anyhow::Result<bool> {
                 println!("seed {seed} failed; again: cargo xtask simulate --seed {seed}");
                 failed.push(seed);
             }
+        }
+        if args.first && !failed.is_empty() {
+            return Ok(false);
         }
         let done = (played + 1) * args.workers;
         if !args.quiet && done % 20 < args.workers {

@@ -21,6 +21,17 @@ pub(super) const HOSTS: [&str; 7] = [
     "alertmanager",
 ];
 
+/// Who talks to whom.
+const LINKS: [(&str, &str); 7] = [
+    ("alertmanager", "ingress"),
+    ("ingress", "diagnostic-agent"),
+    ("ingress", "resolution-agent"),
+    ("ingress", "ticketing-agent"),
+    ("diagnostic-agent", "system-monitor"),
+    ("resolution-agent", "system-monitor"),
+    ("resolution-agent", "deployment-system"),
+];
+
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
     /// Not a fault of ours: what the system is there for.
@@ -60,6 +71,12 @@ pub(super) enum Fault {
     Start {
         host: &'static str,
     },
+    /// A process is gone so soon after the next change of a target has begun, and for so long.
+    Ambush {
+        host: &'static str,
+        after: Duration,
+        lasts: Duration,
+    },
     /// The clock on the wall of a program jumps.
     Jump {
         program: Program,
@@ -81,8 +98,8 @@ pub(super) fn plan(chance: &Chance) -> Vec<(Duration, Fault)> {
     if chance.is(0.7) {
         plan.push((Duration::ZERO, Fault::Weather(weather(chance))));
     }
-    let kinds: [fn(&Chance, &mut Vec<(Duration, Fault)>); 5] =
-        [partitions, crashes, slow_links, jumps, failing_stores];
+    let kinds: [fn(&Chance, &mut Vec<(Duration, Fault)>); 6] =
+        [partitions, crashes, ambushes, slow_links, jumps, failing_stores];
     for kind in kinds {
         if chance.is(0.6) {
             kind(chance, &mut plan);
@@ -97,10 +114,10 @@ fn moment(chance: &Chance) -> Duration {
 }
 
 fn troubles(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
-    for _ in 0..chance.within(2, 7) {
+    for _ in 0..chance.within(4, 11) {
         let trouble = *chance.of(&Trouble::ALL);
         let (target, lasts) = (*chance.of(&TARGETS), chance.millis(3_000, 40_000));
-        let at = chance.millis(1_000, PHASE.as_millis() as u64 * 3 / 4);
+        let at = chance.millis(1_000, PHASE.as_millis() as u64 * 9 / 10);
         plan.push((at, Fault::Trouble { target, trouble, lasts }));
     }
 }
@@ -127,13 +144,10 @@ fn partitions(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
     }
 }
 
+/// The two ends of a link, in either order.
 fn pair(chance: &Chance) -> (&'static str, &'static str) {
-    loop {
-        let (a, b) = (*chance.of(&HOSTS), *chance.of(&HOSTS));
-        if a != b {
-            return (a, b);
-        }
-    }
+    let (a, b) = *chance.of(&LINKS);
+    if chance.is(0.5) { (a, b) } else { (b, a) }
 }
 
 fn crashes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
@@ -148,6 +162,15 @@ fn crashes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
                 plan.push((at + lasts, Fault::Start { host }));
             }
         }
+    }
+}
+
+fn ambushes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+    for _ in 0..chance.within(1, 4) {
+        let host =
+            *chance.of(&["resolution-agent", "resolution-agent", "deployment-system", "ingress"]);
+        let (after, lasts) = (chance.millis(0, 4_000), chance.millis(100, 20_000));
+        plan.push((moment(chance), Fault::Ambush { host, after, lasts }));
     }
 }
 

@@ -10,7 +10,7 @@ use a2a_types::mcp::deployment::{RESTART_SERVICE, ROLLBACK, SCALE};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-pub(super) const TARGETS: [&str; 4] = ["db-1", "db-2", "app-1", "app-2"];
+pub(super) const TARGETS: [&str; 6] = ["db-1", "db-2", "app-1", "app-2", "web-1", "web-2"];
 
 /// How long a target is ill, or well again, before its alert says so.
 const NOTICED: Duration = Duration::from_secs(2);
@@ -24,23 +24,34 @@ pub(super) enum Trouble {
     Stuck,
     /// More replicas end it.
     Crowded,
-    /// It looks stuck, and no restart ends it.
+    /// It looks stuck, and no restart ends it; a person does, or it passes.
     Stubborn,
-    /// It looks crowded, and replicas do not help.
+    /// It looks crowded, and replicas do not help; a person does, or it passes.
     Overgrown,
-    /// It looks stuck, and ends by itself.
-    Passing,
-    /// No rule knows it.
+    /// No rule knows it; a person ends it, or it passes.
     Odd,
 }
 
 impl Trouble {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Stuck, Self::Crowded, Self::Stubborn, Self::Overgrown, Self::Passing, Self::Odd];
+    /// As often as they come.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Stuck,
+        Self::Stuck,
+        Self::Stuck,
+        Self::Crowded,
+        Self::Crowded,
+        Self::Stubborn,
+        Self::Overgrown,
+        Self::Odd,
+    ];
+
+    fn passes(self) -> bool {
+        !matches!(self, Self::Stuck | Self::Crowded)
+    }
 
     fn alert(self) -> &'static str {
         match self {
-            Self::Stuck | Self::Stubborn | Self::Passing => "Stuck",
+            Self::Stuck | Self::Stubborn => "Stuck",
             Self::Crowded | Self::Overgrown => "Crowded",
             Self::Odd => "Odd",
         }
@@ -176,7 +187,7 @@ impl Fleet {
         let is_free = target.trouble.is_none() && target.alert().is_none();
         if is_free {
             target.trouble = Some(trouble);
-            target.heals_at = (trouble == Trouble::Passing).then(|| now + lasts);
+            target.heals_at = trouble.passes().then(|| now + lasts);
             target.note(now);
         }
         is_free

@@ -1,10 +1,12 @@
 //! One run: phase one with its faults, phase two in which all is mended, rest, and the verdict.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use incident::{Incident, Phase};
 use store::{Fault as StoreFault, Faults, MemoryDatabase};
 use turmoil::Sim;
 
@@ -34,6 +36,8 @@ pub struct Report {
     /// Promises that were broken; none, if all is well.
     pub violations: Vec<String>,
     pub incidents: usize,
+    /// Of these, the ones that wait for a person.
+    pub handed_over: usize,
     pub effects: usize,
     pub faults: usize,
     /// Simulated seconds.
@@ -54,12 +58,15 @@ pub fn run(seed: u64, is_printed: bool) -> anyhow::Result<Report> {
     let world =
         World::new((time, journal.clone(), chance.fork()), database.clone(), directory.path());
     programs::write_files(&world)?;
-    let mut run = Run { sim: network(&chance), world: world.clone(), next_look: Duration::ZERO };
-    run.add_hosts(&chance);
-    for (at, fault) in &faults {
-        run.until(*at, |_| false)?;
-        run.befall(fault, &chance);
-    }
+    let mut run = Run {
+        sim: network(&chance),
+        world: world.clone(),
+        chance: chance.fork(),
+        next_look: Duration::ZERO,
+        faults: faults.iter().cloned().collect(),
+        ambushes: Vec::new(),
+    };
+    run.add_hosts();
     run.until(PHASE, |_| false)?;
     run.mend();
     let mended = run.sim.elapsed();
@@ -71,9 +78,19 @@ pub fn run(seed: u64, is_printed: bool) -> anyhow::Result<Report> {
     invariants::check(&world);
     let seconds = run.sim.elapsed().as_secs();
     journal.write(&format!("database {}", database.journal_hash()));
-    let (incidents, effects) = (invariants::incidents(&world).len(), world.fleet().effects.len());
-    let (hash, violations) = (journal.hash(), world.violations());
-    Ok(Report { seed, hash, violations, incidents, effects, faults: faults.len(), seconds })
+    let incidents = invariants::incidents(&world);
+    let is_handed_over = |one: &&Incident| matches!(one.phase, Phase::NeedsHuman { .. });
+    let handed_over = incidents.iter().filter(is_handed_over).count();
+    Ok(Report {
+        seed,
+        hash: journal.hash(),
+        violations: world.violations(),
+        incidents: incidents.len(),
+        handed_over,
+        effects: world.fleet().effects.len(),
+        faults: faults.len(),
+        seconds,
+    })
 }
 
 fn network(chance: &Chance) -> Sim<'static> {
@@ -91,13 +108,26 @@ fn network(chance: &Chance) -> Sim<'static> {
 struct Run {
     sim: Sim<'static>,
     world: World,
+    chance: Chance,
     next_look: Duration,
+    /// Those to come, the next one first.
+    faults: VecDeque<(Duration, Fault)>,
+    ambushes: Vec<Ambush>,
+}
+
+/// A process that goes when an effect after the first so many begins.
+#[derive(Clone, Copy, Debug)]
+struct Ambush {
+    host: &'static str,
+    seen: usize,
+    after: Duration,
+    lasts: Duration,
 }
 
 impl Run {
-    fn add_hosts(&mut self, chance: &Chance) {
+    fn add_hosts(&mut self) {
         for host in HOSTS {
-            let (world, ids) = (self.world.clone(), chance.number());
+            let (world, ids) = (self.world.clone(), self.chance.number());
             let starts = Arc::new(AtomicU64::new(0));
             self.sim.host(host, move || {
                 let (place, starts) = (Place { host, world: world.clone() }, starts.clone());
@@ -114,6 +144,12 @@ impl Run {
     /// Lets time pass until `at`, or until `is_over`; returns whether it was that.
     fn until(&mut self, at: Duration, is_over: fn(&World) -> bool) -> anyhow::Result<bool> {
         while self.sim.elapsed() < at {
+            self.spring();
+            while self.faults.front().is_some_and(|(due, _)| *due <= self.sim.elapsed()) {
+                if let Some((_, fault)) = self.faults.pop_front() {
+                    self.befall(&fault);
+                }
+            }
             self.sim.step().map_err(|error| anyhow!("{error}")).context("a step")?;
             self.world.time().set_passed(self.sim.elapsed());
             if self.sim.elapsed() >= self.next_look {
@@ -127,7 +163,21 @@ impl Run {
         Ok(false)
     }
 
-    fn befall(&mut self, fault: &Fault, chance: &Chance) {
+    /// Lets the processes go that an effect has been waited for.
+    fn spring(&mut self) {
+        if self.ambushes.is_empty() {
+            return;
+        }
+        let (now, begun) = (self.sim.elapsed(), self.world.fleet().effects.len());
+        for ambush in self.ambushes.extract_if(.., |ambush| ambush.seen < begun) {
+            let Ambush { host, after, lasts, .. } = ambush;
+            self.faults.push_back((now + after, Fault::Crash { host }));
+            self.faults.push_back((now + after + lasts, Fault::Start { host }));
+        }
+        self.faults.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    fn befall(&mut self, fault: &Fault) {
         let world = self.world.clone();
         world.tell(&format!("{fault:?}"));
         match *fault {
@@ -142,8 +192,12 @@ impl Run {
             Fault::Crash { host } => self.crash(host),
             Fault::Drain { program } => world.ask_to_drain(program),
             Fault::Start { host } => self.start(host),
+            Fault::Ambush { host, after, lasts } => {
+                let seen = world.fleet().effects.len();
+                self.ambushes.push(Ambush { host, seen, after, lasts });
+            }
             Fault::Jump { program, ahead_seconds } => world.wall(program).set_ahead(ahead_seconds),
-            Fault::Failing { program, one_of } => fail_store(&world, program, one_of, chance),
+            Fault::Failing { program, one_of } => fail_store(&world, program, one_of, &self.chance),
             Fault::Weather(weather) => world.set_weather(weather),
         }
     }
@@ -166,6 +220,8 @@ impl Run {
     fn mend(&mut self) {
         let world = self.world.clone();
         world.tell("everything is mended");
+        self.faults.clear();
+        self.ambushes.clear();
         world.set_weather(Weather::default());
         world.database().set_faults(Faults::default());
         for program in Program::ALL {
