@@ -4,7 +4,8 @@
 use std::process::{Command, Output};
 
 fn simulate(arguments: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_simulate")).args(arguments).output().unwrap();
+    let player = env!("CARGO_BIN_EXE_simulate");
+    let output = Command::new(player).args(arguments).output().expect("the player can be run");
     println!("{}{}", text(&output.stdout), text(&output.stderr));
     output
 }
@@ -25,7 +26,11 @@ fn the_same_seed_is_the_same_run_and_another_is_not() {
     let journal = |seed: &str| {
         let output = simulate(&["--quiet", "--seed", seed]);
         let told = text(&output.stdout);
-        told.lines().last().and_then(|line| line.split("journal ").nth(1)).unwrap().to_owned()
+        told.lines()
+            .last()
+            .and_then(|line| line.split("journal ").nth(1))
+            .expect("a journal")
+            .to_owned()
     };
     for seed in ["3", "19"] {
         assert_eq!(journal(seed), journal(seed), "seed {seed}");

@@ -90,15 +90,18 @@ pub(super) enum Fault {
     Weather(Weather),
 }
 
+/// Faults with their times.
+pub(super) type Plan = Vec<(Duration, Fault)>;
+
 /// Every fault with its time, in order.
-pub(super) fn plan(chance: &Chance) -> Vec<(Duration, Fault)> {
+pub(super) fn plan(chance: &Chance) -> Plan {
     let mut plan = Vec::new();
     troubles(chance, &mut plan);
     // A third of the runs is calm in each way, so that what one fault does is not hidden by another.
     if chance.is(0.7) {
         plan.push((Duration::ZERO, Fault::Weather(weather(chance))));
     }
-    let kinds: [fn(&Chance, &mut Vec<(Duration, Fault)>); 6] =
+    let kinds: [fn(&Chance, &mut Plan); 6] =
         [partitions, crashes, ambushes, slow_links, jumps, failing_stores];
     for kind in kinds {
         if chance.is(0.6) {
@@ -113,7 +116,7 @@ fn moment(chance: &Chance) -> Duration {
     chance.millis(2_000, PHASE.as_millis() as u64)
 }
 
-fn troubles(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn troubles(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(4, 11) {
         let trouble = *chance.of(&Trouble::ALL);
         let (target, lasts) = (*chance.of(&TARGETS), chance.millis(3_000, 40_000));
@@ -131,7 +134,7 @@ fn weather(chance: &Chance) -> Weather {
     }
 }
 
-fn partitions(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn partitions(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(1, 5) {
         let (a, b) = pair(chance);
         let (at, lasts) = (moment(chance), chance.millis(500, 30_000));
@@ -150,7 +153,7 @@ fn pair(chance: &Chance) -> (&'static str, &'static str) {
     if chance.is(0.5) { (a, b) } else { (b, a) }
 }
 
-fn crashes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn crashes(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(1, 6) {
         let (at, lasts) = (moment(chance), chance.millis(100, 20_000));
         // Alertmanager keeps what it has told in memory here: it does not crash.
@@ -165,7 +168,7 @@ fn crashes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
     }
 }
 
-fn ambushes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn ambushes(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(1, 4) {
         let host =
             *chance.of(&["resolution-agent", "resolution-agent", "deployment-system", "ingress"]);
@@ -174,14 +177,14 @@ fn ambushes(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
     }
 }
 
-fn slow_links(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn slow_links(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(1, 4) {
         let (a, b) = pair(chance);
         plan.push((moment(chance), Fault::Slow { a, b, latency: chance.millis(100, 3_000) }));
     }
 }
 
-fn jumps(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn jumps(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(1, 3) {
         let ahead_seconds = *chance.of(&[3_600, -3_600, 30, -30]);
         let (at, lasts) = (moment(chance), chance.millis(1_000, 40_000));
@@ -191,7 +194,7 @@ fn jumps(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
     }
 }
 
-fn failing_stores(chance: &Chance, plan: &mut Vec<(Duration, Fault)>) {
+fn failing_stores(chance: &Chance, plan: &mut Plan) {
     for _ in 0..chance.within(1, 4) {
         let (at, lasts) = (moment(chance), chance.millis(500, 15_000));
         let (program, one_of) = (*chance.of(&Program::ALL), *chance.of(&[1, 2, 5, 20]));
