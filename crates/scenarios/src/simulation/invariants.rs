@@ -117,13 +117,14 @@ fn one_open_incident_a_key(world: &World) {
     }
 }
 
-/// What an effect was for: plan, step, and whether it undoes it.
-fn purpose(row: &AttemptRow) -> (String, String, String) {
+/// What an effect was for: plan, step, and, where it undoes a change, which one.
+fn purpose(row: &AttemptRow) -> [String; 4] {
     let text = |field: &str| match &row.attempt.body[field] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    (text("plan"), text("step"), text("kind"))
+    let undone = row.attempt.body["parameters"]["change_id"].to_string();
+    [text("plan"), text("step"), text("kind"), undone]
 }
 
 /// It was interrupted on the way and has ended for certain: its step may be attempted anew.
