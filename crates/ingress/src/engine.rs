@@ -8,8 +8,8 @@ mod outbox_time;
 mod turns;
 mod wake;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -17,6 +17,7 @@ use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, correlat
 use jiff::Timestamp;
 use service::Process;
 use store::{AlertKey, Batch, Delivered, OutboxEnd, Related, Store, StoreError};
+use tokio::time::Instant;
 
 use crate::Config;
 use crate::backoff;
@@ -37,6 +38,8 @@ const DECISIONS: u32 = 10;
 const CONFLICT_WAIT: Duration = Duration::from_millis(1);
 /// Overdue incidents read at a time, and met at a time.
 const OVERDUE: (u32, usize) = (100, 16);
+/// The wait before an overdue incident is looked at again that this version cannot read.
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -47,6 +50,8 @@ pub(crate) struct Engine {
     pub(crate) wake: Wake,
     turns: Turns,
     outbox_time: OutboxTime,
+    /// Overdue incidents that cannot be read, with the time until which they are left alone.
+    unreadable: Mutex<BTreeMap<IncidentId, Instant>>,
 }
 
 /// Which incident an event is for.
@@ -67,7 +72,8 @@ impl Engine {
         let metrics = IngressMetrics::new(process.metrics());
         let (wake, turns) = (Wake::default(), Turns::default());
         let outbox_time = OutboxTime::default();
-        Self { store, process, config, metrics, wake, turns, outbox_time }
+        let unreadable = Mutex::default();
+        Self { store, process, config, metrics, wake, turns, outbox_time, unreadable }
     }
 
     /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to,
@@ -115,7 +121,8 @@ impl Engine {
     }
 
     /// What the alerts may go into. The known incident of an alert may have another key than the alert
-    /// has by today's rules; then whatever is open under that key matters too.
+    /// has by today's rules; then whatever is open under that key matters too. So does what is open
+    /// beside an incident that cannot be read.
     async fn related(
         &self,
         alerts: &[Alert],
@@ -123,14 +130,22 @@ impl Engine {
     ) -> Result<Related, StoreError> {
         let known: BTreeSet<AlertKey> = alerts.iter().map(AlertKey::of).collect();
         let known: Vec<AlertKey> = known.into_iter().collect();
-        let related = self.store.related(known.clone(), keys.iter().cloned().collect()).await?;
-        let found = related.incidents.values().map(|stored| &stored.incident.key);
         let mut all = keys.clone();
-        all.extend(found.cloned());
-        if all.len() == keys.len() {
-            return Ok(related);
+        loop {
+            let asked = all.iter().cloned().collect();
+            let related = self.store.related(known.clone(), asked).await?;
+            let count = all.len();
+            all.extend(related.incidents.values().map(|stored| stored.incident.key.clone()));
+            for (id, shut) in &related.unreadable {
+                all.extend(shut.as_ref().map(|key| intake::beside(key, *id)));
+            }
+            if all.len() == count {
+                for id in related.unreadable.keys() {
+                    tracing::error!(incident.id = %id, "it cannot be read: its alerts go beside it");
+                }
+                return Ok(related);
+            }
         }
-        self.store.related(known, all.into_iter().collect()).await
     }
 
     /// Whether an incident holds this episode of each alert already.
@@ -274,14 +289,32 @@ impl Engine {
     /// # Errors
     /// The deadlines cannot be read.
     pub(crate) async fn meet_deadlines(&self) -> Result<(), StoreError> {
-        let overdue = self.store.overdue(self.process.now(), OVERDUE.0).await?;
+        let left_alone = self.left_alone();
+        // They stay the longest overdue: others come beside them.
+        let limit = u32::try_from(left_alone.len()).unwrap_or(u32::MAX).saturating_add(OVERDUE.0);
+        let mut overdue = self.store.overdue(self.process.now(), limit).await?;
+        overdue.retain(|id| !left_alone.contains(id));
         let meeting = stream::iter(overdue).map(|id| async move {
-            if let Err(error) = self.meet_deadline(id).await {
-                tracing::error!(incident.id = %id, ?error, "deadline");
+            let Err(error) = self.meet_deadline(id).await else { return };
+            tracing::error!(incident.id = %id, ?error, "deadline");
+            if matches!(error, StoreError::Unreadable { .. }) {
+                self.unreadable().insert(id, self.process.clock().instant() + UNREADABLE);
             }
         });
         meeting.buffer_unordered(OVERDUE.1).collect::<()>().await;
         Ok(())
+    }
+
+    /// Overdue incidents that could not be read a while ago.
+    fn left_alone(&self) -> BTreeSet<IncidentId> {
+        let now = self.process.clock().instant();
+        let mut unreadable = self.unreadable();
+        unreadable.retain(|_, until| *until > now);
+        unreadable.keys().copied().collect()
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, BTreeMap<IncidentId, Instant>> {
+        self.unreadable.lock().expect("no panic while it is held")
     }
 
     async fn meet_deadline(&self, id: IncidentId) -> Result<(), StoreError> {

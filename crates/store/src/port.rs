@@ -97,6 +97,9 @@ pub struct Related {
     pub links: BTreeMap<AlertKey, IncidentId>,
     /// Those incidents, and of every key asked for the open one and the newest one.
     pub incidents: BTreeMap<IncidentId, Stored>,
+    /// Those among them that cannot be read, with the key asked for that each keeps to itself, as it
+    /// is open.
+    pub unreadable: BTreeMap<IncidentId, Option<IncidentKey>>,
 }
 
 /// One row of an incident's timeline.
@@ -196,6 +199,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives claimed rows back as they were, for a process that drains.
     fn release_outbox(&self, ids: Vec<i64>) -> StoreFuture<'_, ()>;
 
+    /// The rows of a kind that this replica has: after an answer that was lost, also those that it
+    /// does not know of.
+    fn claimed_outbox(&self, kind: &'static str) -> StoreFuture<'_, Vec<i64>>;
+
     /// When the next unclaimed row that is not due yet falls due.
     fn next_outbox(&self, now: Timestamp) -> StoreFuture<'_, Option<Timestamp>>;
 
@@ -265,6 +272,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Takes over changes without an end whose replica is gone; from then on that replica can neither
     /// record an executor nor an end.
     fn adopt_changes(&self) -> StoreFuture<'_, Vec<ChangeRow>>;
+
+    /// The changes without an end that this replica has: after an answer that was lost, also those
+    /// that it does not know of.
+    fn claimed_changes(&self) -> StoreFuture<'_, Vec<ChangeRow>>;
 
     /// The change of a target that has no end yet.
     fn unfinished_change(&self, target: String) -> StoreFuture<'_, Option<ChangeRow>>;

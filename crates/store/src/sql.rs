@@ -167,6 +167,10 @@ impl Store for SqlStore {
         call(self.release_rows(ids))
     }
 
+    fn claimed_outbox(&self, kind: &'static str) -> StoreFuture<'_, Vec<i64>> {
+        call(self.claimed_rows(kind))
+    }
+
     fn next_outbox(&self, now: Timestamp) -> StoreFuture<'_, Option<Timestamp>> {
         call(self.next_due(now))
     }
@@ -245,6 +249,10 @@ impl Store for SqlStore {
 
     fn adopt_changes(&self) -> StoreFuture<'_, Vec<ChangeRow>> {
         call(async move { self.write(Write::AdoptChanges).await?.changes() })
+    }
+
+    fn claimed_changes(&self) -> StoreFuture<'_, Vec<ChangeRow>> {
+        call(self.own_changes())
     }
 
     fn unfinished_change(&self, target: String) -> StoreFuture<'_, Option<ChangeRow>> {

@@ -203,4 +203,7 @@ async fn a_task_that_cannot_be_read_holds_up_no_other() {
     assert_eq!(task_store_suite::sample::ids(&adopted), ["t-1", "t-3"]);
     assert_eq!(adopted.unreadable[0].id, "t-2");
     assert!(other.adopt(9).await.unwrap().unreadable.is_empty(), "it is reported once");
+    assert_eq!(other.claim("t-2".into()).await.unwrap(), None);
+    let seen = (1..=3).map(|number| (format!("t-{number}"), 0)).collect();
+    assert_eq!(other.progress(seen).await.unwrap().len(), 2);
 }

@@ -24,6 +24,14 @@ pub(super) struct Intake<'a> {
     stored: BTreeMap<IncidentId, Stored>,
     drafts: BTreeMap<IncidentId, Draft>,
     of_key: HashMap<IncidentKey, Vec<IncidentId>>,
+    /// Keys whose open incident cannot be read.
+    shut: BTreeMap<IncidentKey, IncidentId>,
+}
+
+/// The key of what would go into an open incident that cannot be read: an incident of its own, as
+/// nothing that is reported may be lost and nothing else held up for it.
+pub(super) fn beside(key: &IncidentKey, unreadable: IncidentId) -> IncidentKey {
+    IncidentKey::from(format!("{} beside {unreadable}", key.as_str()))
 }
 
 impl<'a> Intake<'a> {
@@ -34,7 +42,9 @@ impl<'a> Intake<'a> {
         }
         let (links, stored) = (related.links, related.incidents);
         let (new_links, drafts) = (BTreeMap::new(), BTreeMap::new());
-        Self { engine, now, links, new_links, stored, drafts, of_key }
+        let shut =
+            related.unreadable.into_iter().filter_map(|(id, key)| Some((key?, id))).collect();
+        Self { engine, now, links, new_links, stored, drafts, of_key, shut }
     }
 
     pub(super) fn take(&mut self, alert: &Alert) {
@@ -47,8 +57,12 @@ impl<'a> Intake<'a> {
             // The end of an alert that never fired here: there is nothing to end.
             return;
         }
-        let key = correlate(alert, &self.engine.config.correlation);
-        let (open, latest) = (self.open_of(&key), self.latest_of(&key));
+        let mut key = correlate(alert, &self.engine.config.correlation);
+        let mut shut = None;
+        while let Some(unreadable) = self.shut.get(&key).copied() {
+            (key, shut) = (beside(&key, unreadable), Some(unreadable));
+        }
+        let (open, latest) = (self.open_of(&key), self.latest_of(&key).or(shut));
         let taker = open.or(latest).filter(|taker| self.takes(*taker, alert));
         let id = taker.unwrap_or_else(|| self.open(alert, key, latest));
         self.report(id, alert_key, alert);

@@ -7,6 +7,7 @@ use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use super::Performer;
+use crate::engine::Work;
 
 impl Performer {
     pub(super) async fn keep_lease(self: Arc<Self>) {
@@ -43,6 +44,7 @@ impl Performer {
         // What was claimed since, already under the next lease, is free again: nobody performs it.
         let held = self.places.take_all();
         if let Err(error) = self.engine.store.release_outbox(held).await {
+            Work::ALL.into_iter().for_each(|work| self.places.doubt(work));
             tracing::warn!(?error, "rows were not given back");
         }
         self.engine.wake.ring_all();

@@ -16,6 +16,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const AWAY: Duration = Duration::from_secs(5);
 /// The longest that a peer is left alone because it asked for it.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// The wait before a row is tried again whose incident this version cannot read, or at which the last
+/// try panicked: it keeps no place from others meanwhile.
+const HOPELESS: Duration = Duration::from_secs(60);
 /// How long an effect of an incident that does not change is tried without a definite answer.
 const TIME: SignedDuration = SignedDuration::from_hours(24);
 /// Tries to store what became of a row, and bounds of the wait between two.
@@ -43,7 +46,10 @@ impl Performer {
         let stored = loop {
             match self.engine.store.incident(row.incident_id).await {
                 Ok(stored) => break stored,
-                Err(error) => match self.store_failed(row, &error, &mut failures).await {
+                Err(error @ StoreError::Unreadable { .. }) => {
+                    return self.put_off(row, work, error.to_string()).await;
+                }
+                Err(error) => match self.store_failed(row, work, &error, &mut failures).await {
                     true => {}
                     false => return,
                 },
@@ -68,7 +74,7 @@ impl Performer {
                     return;
                 }
                 Err(error) => {
-                    if !self.store_failed(row, &error, &mut failures).await {
+                    if !self.store_failed(row, work, &error, &mut failures).await {
                         return;
                     }
                 }
@@ -76,12 +82,34 @@ impl Performer {
         }
     }
 
+    pub(super) async fn panicked(&self, row: &OutboxRow, work: Work) {
+        self.put_off(row, work, "its last try panicked".to_owned()).await;
+    }
+
+    /// Leaves a row alone for a while that fails through no fault of a peer.
+    async fn put_off(&self, row: &OutboxRow, work: Work, why: String) {
+        tracing::error!(incident.id = %row.incident_id, kind = row.kind, why, "put off");
+        let until = self.engine.outbox_now().checked_add(HOPELESS).unwrap_or(Timestamp::MAX);
+        if let Err(error) = self.engine.store.delay_outbox(row.id, false, why, until).await {
+            self.places.doubt(work);
+            tracing::error!(incident.id = %row.incident_id, kind = row.kind, ?error, "outbox");
+        }
+    }
+
     /// Whether it is worth another try, after a wait; else the row is free for anybody.
-    async fn store_failed(&self, row: &OutboxRow, error: &StoreError, failures: &mut u32) -> bool {
+    async fn store_failed(
+        &self,
+        row: &OutboxRow,
+        work: Work,
+        error: &StoreError,
+        failures: &mut u32,
+    ) -> bool {
         tracing::error!(incident.id = %row.incident_id, kind = row.kind, ?error, "outbox");
         *failures += 1;
         if *failures > STORE_TRIES {
-            let _ = self.engine.store.release_outbox(vec![row.id]).await;
+            if self.engine.store.release_outbox(vec![row.id]).await.is_err() {
+                self.places.doubt(work);
+            }
             return false;
         }
         let process = &self.engine.process;

@@ -202,3 +202,17 @@ async fn a_delivery_whose_answer_is_lost_is_taken_once() {
     assert_eq!(count(&pair.b.kinds(&id).await, "alert_fired"), 1);
     assert_eq!(pair.b.incidents().await.len(), 1);
 }
+
+#[tokio::test]
+async fn what_was_claimed_is_performed_though_the_answer_to_the_claim_was_lost() {
+    let pair = Pair::new().await;
+    pair.b.stop().await;
+    let left = AtomicI64::new(8);
+    pair.database.set_faults(Faults::new(move |call| {
+        let is_lost = call.name == "claim_outbox" && left.fetch_sub(1, Ordering::SeqCst) > 0;
+        is_lost.then_some(Fault::AnswerLost)
+    }));
+    let id = pair.a.deliver_one(firing("db-1")).await;
+    pair.a.until_phase(&id, "resolved").await;
+    assert_eq!(pair.a.diagnostic.player.asked().len(), 1);
+}

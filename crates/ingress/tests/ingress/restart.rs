@@ -1,6 +1,8 @@
 //! Ingress and its agents going away and coming back.
 
-use super::sample::{firing, resolved};
+use std::path::Path;
+
+use super::sample::{alert, body, firing, resolved};
 use super::world::World;
 
 #[tokio::test]
@@ -65,4 +67,42 @@ async fn shutdown_does_not_wait_for_agents_or_consoles() {
     let started = std::time::Instant::now();
     world.stop().await;
     assert!(started.elapsed() < super::world::PATIENCE / 2, "a client held it up");
+}
+
+/// Gives every incident that is stored a form that this version cannot read.
+fn spoil_incidents(database: &Path) {
+    let mut bytes = std::fs::read(database).unwrap();
+    let (name, other) = (b"\"opened_at\":", b"\"opened_by\":");
+    let places: Vec<usize> =
+        (0..bytes.len()).filter(|place| bytes[*place..].starts_with(name)).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..place + other.len()].copy_from_slice(other);
+    }
+    std::fs::write(database, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn an_incident_that_cannot_be_read_holds_up_no_other_and_its_alerts_go_on_beside_it() {
+    let mut world = World::alone(|_| {}).await;
+    // More than there are places for tickets.
+    let names: Vec<String> = (0..40).map(|number| format!("db-{number}")).collect();
+    let alerts: Vec<_> = names.iter().map(|name| alert(name, "firing", 0)).collect();
+    let unreadable = world.deliver(body(&alerts)).await;
+    world.restart_after(spoil_incidents).await;
+    world.bring_agents().await;
+
+    let both = body(&[alert("db-1", "firing", 0), alert("app-1", "firing", 0)]);
+    let ids = world.deliver(both.clone()).await;
+    assert_eq!(ids.len(), 2);
+    assert!(ids.iter().all(|id| !unreadable.contains(id)));
+    assert_eq!(world.deliver(both).await, ids, "a repetition is no news");
+    for id in &ids {
+        world.until_phase(id, "resolved").await;
+    }
+    let beside = world.deliver_one(resolved("db-1")).await;
+    assert!(ids.contains(&beside));
+    world.until_ticket(&beside, "Closed").await;
+    let told = world.incident(&beside).await;
+    assert!(unreadable.iter().any(|id| told["follows"] == **id), "{told}");
 }

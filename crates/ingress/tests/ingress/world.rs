@@ -1,6 +1,7 @@
 //! Ingress with its agents, a client of its API, and waiting without sleeping: the console's event
 //! stream says when to look again.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,7 +103,13 @@ impl World {
 
     /// Ends the process and starts another on the same database.
     pub(crate) async fn restart(&mut self) {
+        self.restart_after(|_| {}).await;
+    }
+
+    /// The same, with an edit of the database in between.
+    pub(crate) async fn restart_after(&mut self, edit: impl FnOnce(&Path)) {
         self.stop().await;
+        edit(self.config.database.as_ref());
         self.process = Process::new("ingress");
         ingress::start(self.config.clone(), self.process.clone()).await.unwrap();
     }

@@ -94,6 +94,11 @@ impl Changes {
         Ok(adopted)
     }
 
+    pub(super) fn claimed(&self, caller: Caller) -> Vec<ChangeRow> {
+        let own = self.rows.values().filter(|one| one.owner == caller.lease);
+        own.filter(|one| one.row.outcome.is_none()).map(|one| one.row.clone()).collect()
+    }
+
     pub(super) fn unfinished(&self, target: &str) -> Option<ChangeRow> {
         self.find(|row| row.change.target == target && row.outcome.is_none())
     }

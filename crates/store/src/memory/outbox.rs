@@ -156,6 +156,11 @@ impl Outbox {
         }
     }
 
+    pub(super) fn claimed(&self, caller: Caller, kind: &str) -> Vec<i64> {
+        let own = self.rows.iter().filter(|(_, one)| one.owner == Some(caller.lease));
+        own.filter(|(_, one)| one.row.kind == kind).map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn next(
         &self,
         leases: &Leases,

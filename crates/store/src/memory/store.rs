@@ -209,6 +209,10 @@ impl Store for MemoryStore {
         })
     }
 
+    fn claimed_outbox(&self, kind: &'static str) -> StoreFuture<'_, Vec<i64>> {
+        self.read("claimed_outbox", move |tables, caller| Ok(tables.outbox.claimed(caller, kind)))
+    }
+
     fn next_outbox(&self, now: Timestamp) -> StoreFuture<'_, Option<Timestamp>> {
         self.read("next_outbox", move |tables, caller| {
             Ok(tables.outbox.next(&tables.leases, caller, now))
@@ -320,6 +324,10 @@ impl Store for MemoryStore {
         self.write("adopt_changes", (), |tables, caller, ()| {
             tables.changes.adopt(&tables.leases, caller)
         })
+    }
+
+    fn claimed_changes(&self) -> StoreFuture<'_, Vec<ChangeRow>> {
+        self.read("claimed_changes", |tables, caller| Ok(tables.changes.claimed(caller)))
     }
 
     fn unfinished_change(&self, target: String) -> StoreFuture<'_, Option<ChangeRow>> {

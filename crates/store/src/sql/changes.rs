@@ -26,6 +26,12 @@ impl SqlStore {
         rows.first().map(read).transpose()
     }
 
+    pub(super) async fn own_changes(&self) -> Result<Vec<ChangeRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM change WHERE is_unfinished = 1 AND replica = $1");
+        let rows = self.database.fetch(sql, params![&*self.owner.key()]).await?;
+        rows.iter().map(read).collect()
+    }
+
     pub(super) async fn newest_changes(
         &self,
         target: Option<String>,

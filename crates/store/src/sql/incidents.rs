@@ -51,10 +51,18 @@ impl SqlStore {
                         related.links.insert(alert.clone(), id);
                     }
                 }
-                Err(_) => {
-                    let stored = read(row)?;
-                    related.incidents.insert(stored.incident.id, stored);
-                }
+                Err(_) => match read(row) {
+                    Ok(stored) => {
+                        related.incidents.insert(stored.incident.id, stored);
+                    }
+                    Err(StoreError::Unreadable { .. }) => {
+                        let (key, is_open) = (row.text("key")?, row.int("is_open")? == 1);
+                        let mut asked = keys.iter().filter(|_| is_open);
+                        let shut = asked.find(|asked| searched(asked.as_str()) == key).cloned();
+                        related.unreadable.insert(row.id("id")?, shut);
+                    }
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(related)
@@ -159,9 +167,10 @@ fn related(dialect: Dialect) -> String {
              ON incident.key = new.key AND incident.is_open = 1 \
            UNION SELECT (SELECT incident.id FROM incident WHERE incident.key = new.key \
              ORDER BY incident.opened_at DESC, incident.id DESC LIMIT 1) FROM {keys}) \
-         SELECT place, id, 0 AS changed_at, 0 AS version, 0 AS sequence, '' AS hash, '' AS body \
-           FROM linked \
-         UNION ALL SELECT -1, id, changed_at, version, sequence, hash, body FROM incident \
+         SELECT place, id, '' AS key, 0 AS is_open, 0 AS changed_at, 0 AS version, 0 AS sequence, \
+             '' AS hash, '' AS body FROM linked \
+         UNION ALL SELECT -1, id, key, is_open, changed_at, version, sequence, hash, body \
+           FROM incident \
            WHERE id IN (SELECT id FROM wanted)"
     )
 }

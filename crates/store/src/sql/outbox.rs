@@ -44,6 +44,11 @@ impl Claims {
         self.rows().keys().copied().collect()
     }
 
+    fn ids(&self, kind: &str) -> Vec<i64> {
+        let rows = self.rows();
+        rows.iter().filter(|(_, row)| row.kind == kind).map(|(id, _)| *id).collect()
+    }
+
     /// The incidents of the claimed rows of a kind.
     fn incidents(&self, kind: &str) -> Vec<IncidentId> {
         let rows = self.rows();
@@ -183,6 +188,15 @@ impl SqlStore {
             }
         }
         Ok(())
+    }
+
+    pub(super) async fn claimed_rows(&self, kind: &str) -> Result<Vec<i64>, StoreError> {
+        if let Dialect::Sqlite = self.database.dialect() {
+            return Ok(self.claims.ids(kind));
+        }
+        let sql = "SELECT id FROM outbox WHERE kind = $1 AND replica = $2";
+        let rows = self.database.fetch(sql, params![kind, &*self.owner.key()]).await?;
+        rows.iter().map(|row| row.int("id")).collect()
     }
 
     pub(super) async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

@@ -205,6 +205,14 @@ pub(super) fn unreadable(id: String, error: &StoreError) -> Unreadable {
     Unreadable { id, why: error.with_causes() }
 }
 
+/// Nothing, where there is something that this version cannot read.
+pub(super) fn readable<T>(found: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match found {
+        Err(StoreError::Unreadable { .. }) => Ok(None),
+        found => found,
+    }
+}
+
 pub(super) fn read_event(sequence: i64, event: &str) -> Result<TaskEvent, StoreError> {
     let event: StreamResponse = from_json(event, "task event")?;
     Ok(TaskEvent { sequence: sequence.cast_unsigned(), event })

@@ -191,7 +191,9 @@ pub(crate) async fn a_process_does_not_adopt_its_own_changes(h: &Harness) {
     let store = h.open().await;
     begin(&store, 1, "db-1").await.unwrap();
     assert!(store.adopt_changes().await.unwrap().is_empty());
+    assert_eq!(ids(&store.claimed_changes().await.unwrap()), ["c-1"]);
     finish(&store, 1).await.unwrap();
+    assert!(store.claimed_changes().await.unwrap().is_empty());
     assert!(store.adopt_changes().await.unwrap().is_empty());
 }
 

@@ -370,6 +370,10 @@ pub(crate) async fn an_unreadable_incident_harms_no_other(h: &Harness) {
     assert_eq!(listed, [id(3), id(1)]);
     let of_others = vec!["k1".to_owned().into(), "k3".to_owned().into()];
     assert_eq!(store.related(Vec::new(), of_others).await.unwrap().incidents.len(), 2);
+    let all: Vec<_> = ["k1", "k2", "k3"].map(|key| key.to_owned().into()).into();
+    let related = store.related(Vec::new(), all.clone()).await.unwrap();
+    assert_eq!(related.incidents.into_keys().collect::<Vec<_>>(), [id(1), id(3)]);
+    assert_eq!(related.unreadable, [(id(2), Some(all[1].clone()))].into(), "its key is taken");
     put(&store, [closed(incident(1, "k1"))]).await;
     assert_eq!(store.verify_audit(id(2)).await.unwrap(), 0, "its chain is another matter");
 }

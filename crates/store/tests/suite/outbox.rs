@@ -152,7 +152,12 @@ pub(crate) async fn an_effect_for_later_waits(h: &Harness) {
 pub(crate) async fn released_rows_come_back_as_they_were(h: &Harness) {
     let store = with(h, &[(1, "resolve"), (2, "resolve")]).await;
     let rows = claim(&store, "resolve").await;
+    let mut claimed = store.claimed_outbox("resolve").await.unwrap();
+    claimed.sort_unstable();
+    assert_eq!(claimed, row_ids(&rows), "what it has is known without the answer of the claim");
+    assert!(store.claimed_outbox("diagnose").await.unwrap().is_empty());
     store.release_outbox(row_ids(&rows)).await.unwrap();
+    assert!(store.claimed_outbox("resolve").await.unwrap().is_empty());
     assert_eq!(claim(&store, "resolve").await, rows);
     store.release_outbox(vec![4_711]).await.unwrap();
     store.release_outbox(Vec::new()).await.unwrap();

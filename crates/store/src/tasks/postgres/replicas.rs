@@ -7,7 +7,7 @@ use sqlx::Row;
 use super::Database;
 use super::read::{can_be_stored, read};
 use crate::StoreError;
-use crate::tasks::row::unreadable;
+use crate::tasks::row::{readable, unreadable};
 
 /// Takes free tasks. Of several replicas that find the same ones free, each is for the first that
 /// locks it: whoever comes later sees that its replica is not the one it was found with. A row without
@@ -89,7 +89,8 @@ impl Database {
             .bind(id)
             .fetch_optional(&self.pool)
             .await?;
-        row.as_ref().map(read).transpose()
+        // One that cannot be read stays with this replica, and is not worked on.
+        readable(row.as_ref().map(read).transpose())
     }
 
     pub(super) async fn release_task(&self, id: &str) -> Result<(), StoreError> {
@@ -137,7 +138,8 @@ impl Database {
         .bind(sequences)
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(read).collect()
+        // One that cannot be read hides no other.
+        rows.iter().filter_map(|row| readable(read(row).map(Some)).transpose()).collect()
     }
 
     pub(super) async fn put_cancel(&self, id: &str) -> Result<(), StoreError> {

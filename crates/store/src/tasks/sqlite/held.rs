@@ -10,7 +10,7 @@ use sqlx::Row;
 use super::Tasks;
 use super::read::read;
 use crate::StoreError;
-use crate::tasks::row::unreadable;
+use crate::tasks::row::{readable, unreadable};
 
 #[derive(Debug, Default)]
 pub(super) struct Held(Mutex<State>);
@@ -115,7 +115,7 @@ impl Tasks {
     }
 
     pub(super) async fn claim_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
-        let record = self.load_task(id).await?;
+        let record = readable(self.load_task(id).await)?;
         let record = record.filter(|record| !record.task.status.state.is_terminal());
         if record.is_some() {
             self.held.state().ids.insert(id.to_owned());

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use super::Tasks;
 use crate::StoreError;
 use crate::sqlite::{from_json, from_micros, to_json, to_micros};
-use crate::tasks::row::{TaskRow, fitting, read_event};
+use crate::tasks::row::{TaskRow, fitting, read_event, readable};
 
 impl Tasks {
     pub(super) async fn load_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
@@ -29,7 +29,8 @@ impl Tasks {
         .bind(to_json(&seen))
         .fetch_all(&self.store.readers)
         .await?;
-        rows.iter().map(read).collect()
+        // One that cannot be read hides no other.
+        rows.iter().filter_map(|row| readable(read(row).map(Some)).transpose()).collect()
     }
 
     pub(super) async fn task_events(
