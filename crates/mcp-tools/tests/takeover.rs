@@ -250,6 +250,32 @@ async fn an_intent_whose_answer_was_lost_is_brought_to_an_end() {
     assert_eq!(assert_one_by_one(site.directory.path()), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_whose_answer_was_lost_is_seen_through() {
+    let site = Site::new().await;
+    let gone = site.database.open(NAME, options("gone"));
+    let intent = store::Change {
+        id: "chg_1".into(),
+        idempotency_key: "k".into(),
+        grant_id: None,
+        arguments_sha256: String::new(),
+        target: "db-1".into(),
+        action: RESTART_SERVICE.into(),
+        request: json!({"is_gated": true}),
+        started_at: now(),
+    };
+    gone.begin_change(intent, None).await.unwrap();
+    let is_first = Mutex::new(true);
+    site.database.set_faults(Faults::new(move |call| {
+        let is_lost =
+            call.name == "adopt_changes" && std::mem::take(&mut *is_first.lock().unwrap());
+        is_lost.then_some(Fault::AnswerLost)
+    }));
+    let successor = site.successor(site.config("0")).await;
+    let change = tokio::time::timeout(Duration::from_secs(30), ended(&successor, "k")).await;
+    assert_eq!(change.unwrap().state, ChangeState::Failed);
+}
+
 /// Has a replica at work on a restart that does not come to its end, and another that took it over.
 async fn closed_target(site: &Site) -> (tokio::task::JoinHandle<()>, Served) {
     let config = site.config("0");

@@ -30,7 +30,15 @@ impl Resolver {
     /// Gives back the locks of tasks that are over, or that nobody knows any more.
     pub(crate) async fn free_locks(&self) -> anyhow::Result<()> {
         for lock in self.store.locked_targets().await? {
-            let record = self.tasks.load(lock.holder.clone()).await?;
+            let record = match self.tasks.load(lock.holder.clone()).await {
+                Ok(record) => record,
+                // One that cannot be read keeps its own lock only.
+                Err(error) => {
+                    let (target, task) = (&lock.target, &lock.holder);
+                    tracing::error!(target.name = target, task.id = task, %error, "lock kept");
+                    continue;
+                }
+            };
             let task = record.map(|record| record.task);
             if task.as_ref().is_some_and(|task| !task.status.state.is_terminal()) {
                 continue;

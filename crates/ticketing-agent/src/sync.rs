@@ -28,6 +28,8 @@ const ENTRY_CHARS: usize = 300;
 
 /// Pause before a claim that another replica has is asked for again.
 const TURN_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before a claim is given back again that could not be.
+const UNCLAIM_PAUSE: Duration = Duration::from_secs(1);
 /// How long another replica is waited for; after that the caller repeats its request.
 const TURN_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -126,15 +128,17 @@ impl Desk {
         let turn = Some(self.turn(incident).lock_owned().await);
         let (store, process) = (self.store.clone(), self.process.clone());
         let name = format!("ticket:{incident}");
+        // From before it is asked for: a claim whose answer is lost is given back too.
+        let claimed = Claimed { store, process, name, turn };
         let clock = self.process.clock();
         let until = clock.instant() + TURN_PATIENCE;
-        while self.store.claim(name.clone()).await? == Claim::Busy {
+        while self.store.claim(claimed.name.clone()).await? == Claim::Busy {
             if clock.instant() >= until {
                 return Err(SyncError::Busy(incident));
             }
             clock.sleep(TURN_PAUSE).await;
         }
-        Ok(Claimed { store, process, name, turn })
+        Ok(claimed)
     }
 
     async fn known(&self, incident: IncidentId) -> Result<Known> {
@@ -261,10 +265,15 @@ impl Drop for Claimed {
     fn drop(&mut self) {
         let (store, name) = (self.store.clone(), std::mem::take(&mut self.name));
         let turn = self.turn.take();
+        let (clock, shutdown) = (self.process.clock().clone(), self.process.shutdown_token());
         self.process.spawn(async move {
-            // If it fails, the claim ends with the lease of this replica.
-            if let Err(error) = store.unclaim(name).await {
+            // Others could not work on the ticket for as long as this replica lives.
+            while let Err(error) = store.unclaim(name.clone()).await {
                 tracing::warn!(%error, "a claim was not given back");
+                let pause = clock.sleep(UNCLAIM_PAUSE);
+                if !error.is_transient() || shutdown.run_until_cancelled(pause).await.is_none() {
+                    break;
+                }
             }
             drop(turn);
         });

@@ -142,6 +142,7 @@ impl Deployer {
     }
 
     async fn run(&self, id: String, checked: Checked) -> Result<Change, ToolError> {
+        let _at_work = self.at_work(&id);
         match self.begin(id, checked).await? {
             Ok(begun) => self.carry_out(begun).await,
             Err(recorded) => Ok(recorded),
@@ -212,7 +213,6 @@ impl Deployer {
     }
 
     async fn carry_out(&self, begun: Begun) -> Result<Change, ToolError> {
-        let _at_work = self.at_work(&begun.id);
         failpoints::hit(failpoints::AFTER_CLAIM);
         let grant = begun.checked.request.grant.as_ref();
         tracing::info!(

@@ -32,6 +32,8 @@ pub(super) struct Held {
     doubtful: BTreeMap<String, u8>,
     /// Changes that this process carries out.
     at_work: BTreeSet<String>,
+    /// The answer to a takeover was lost: what it took is not known.
+    is_in_doubt: bool,
 }
 
 /// A change that this process carries out.
@@ -102,11 +104,19 @@ impl Deployer {
     /// Owns what nobody does. What this process carries out itself is its own again, where it had
     /// given no sign of life for too long.
     pub(super) async fn adopt(&self) -> Result<(), StoreError> {
-        for row in self.store.adopt_changes().await? {
-            if !self.held().at_work.contains(&row.change.id) {
-                self.hold(row);
-            }
+        let is_in_doubt = std::mem::replace(&mut self.held().is_in_doubt, true);
+        let mut rows = self.store.adopt_changes().await?;
+        if is_in_doubt {
+            rows.extend(self.store.claimed_changes().await?);
         }
+        let mut held = self.held();
+        held.is_in_doubt = false;
+        rows.retain(|row| {
+            let id = &row.change.id;
+            !held.at_work.contains(id) && !held.rows.contains_key(id)
+        });
+        drop(held);
+        rows.into_iter().for_each(|row| self.hold(row));
         Ok(())
     }
 
@@ -117,9 +127,11 @@ impl Deployer {
     }
 
     fn hold(&self, row: ChangeRow) {
-        tracing::warn!(change.id = row.change.id, target = row.change.target, "taken over");
-        let held = HeldChange { row, is_closed: false };
-        self.held().rows.insert(held.row.change.id.clone(), held);
+        let id = row.change.id.clone();
+        self.held().rows.entry(id).or_insert_with(|| {
+            tracing::warn!(change.id = row.change.id, target = row.change.target, "taken over");
+            HeldChange { row, is_closed: false }
+        });
     }
 
     async fn look_for_doubtful(&self) {
