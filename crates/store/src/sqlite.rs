@@ -89,7 +89,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(open)?;
     }
-    let mut name = path.as_os_str().to_owned();
+    // A file that has several names is one file.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = real.into_os_string();
     name.push(".lock");
     let mut file = File::options()
         .create(true)

@@ -207,3 +207,28 @@ async fn a_task_that_cannot_be_read_holds_up_no_other() {
     let seen = (1..=3).map(|number| (format!("t-{number}"), 0)).collect();
     assert_eq!(other.progress(seen).await.unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn a_newer_replica_may_add_a_column_while_an_older_one_is_at_work() {
+    let Some(server) = Server::start() else { return };
+    let (one, other) = (connect(&server, "agent").await, connect(&server, "agent").await);
+    put(&one, "t-1", TaskState::Working, 1).await;
+    let mut raw = server.url().parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    // Statements that are prepared go on, on every connection.
+    for number in 0..2 {
+        let works = async |tasks: &PostgresTasks| {
+            tasks.load("t-1".into()).await.unwrap().unwrap();
+            tasks.claim("t-1".into()).await.unwrap();
+            tasks.progress(vec![("t-1".into(), 0)]).await.unwrap();
+            tasks.adopt(9).await.unwrap();
+            let known = NewTask { record: record("t-9", Some("k")), push: None };
+            tasks.insert(known).await.unwrap();
+        };
+        for _ in 0..3 {
+            works(&one).await;
+            works(&other).await;
+        }
+        let alter = format!("ALTER TABLE task ADD COLUMN later_{number} TEXT");
+        sqlx::query(sqlx::AssertSqlSafe(alter)).execute(&mut raw).await.unwrap();
+    }
+}

@@ -36,6 +36,9 @@ async fn a_second_process_is_refused_until_the_first_is_gone() {
     let first = open(&path).await.unwrap();
     let second = open(&path).await;
     assert!(matches!(&second, Err(StoreError::InUse { path: named, .. }) if *named == path));
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(open(&link).await, Err(StoreError::InUse { .. })), "it is the same file");
     let clone = first.store.clone();
     drop(first);
     assert!(open(&path).await.is_err(), "a clone holds the file too");

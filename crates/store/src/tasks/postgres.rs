@@ -2,6 +2,18 @@
 //! with other processes of its own. Tasks of different agents do not mix. A notification that one
 //! process has in hand is not given to another until its claim runs out.
 
+/// The columns that make a task, of a table or what stands for it. They are named, as a newer version
+/// may add others: a prepared statement whose result changes fails from then on.
+macro_rules! columns {
+    ($of:literal) => {
+        columns!($of, id, tenant, principal, idempotency_key, context_id, state, is_unfinished,
+            is_terminal, updated_at, sequence, task, message)
+    };
+    ($of:literal, $first:ident $(, $column:ident)*) => {
+        concat!($of, ".", stringify!($first) $(, ", ", $of, ".", stringify!($column))*)
+    };
+}
+
 mod push;
 mod read;
 mod replicas;

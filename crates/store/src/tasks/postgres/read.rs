@@ -9,16 +9,14 @@ use crate::StoreError;
 use crate::sqlite::{from_json, from_micros, to_micros};
 use crate::tasks::row::{TaskRow, fitting, read_event};
 
+const LOAD: &str = concat!("SELECT ", columns!("task"), " FROM task WHERE agent = $1 AND id = $2");
+
 impl Database {
     pub(super) async fn load_task(&self, id: &str) -> Result<Option<TaskRecord>, StoreError> {
         if !can_be_stored(id) {
             return Ok(None);
         }
-        let row = sqlx::query("SELECT * FROM task WHERE agent = $1 AND id = $2")
-            .bind(&*self.agent)
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await?;
+        let row = sqlx::query(LOAD).bind(&*self.agent).bind(id).fetch_optional(&self.pool).await?;
         row.as_ref().map(read).transpose()
     }
 

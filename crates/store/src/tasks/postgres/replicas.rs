@@ -12,7 +12,8 @@ use crate::tasks::row::{readable, unreadable};
 /// Takes free tasks. Of several replicas that find the same ones free, each is for the first that
 /// locks it: whoever comes later sees that its replica is not the one it was found with. A row without
 /// an id is one that was found and not taken.
-const ADOPT: &str = "WITH free AS MATERIALIZED (\
+const ADOPT: &str = concat!(
+    "WITH free AS MATERIALIZED (\
        SELECT number, replica FROM task \
        WHERE agent = $1 AND is_unfinished AND NOT EXISTS (SELECT 1 FROM replica \
          WHERE replica.id = task.replica AND replica.expires_at > clock_timestamp()) \
@@ -22,13 +23,18 @@ const ADOPT: &str = "WITH free AS MATERIALIZED (\
        WHERE task.is_unfinished AND task.replica IS NOT DISTINCT FROM free.replica \
        ORDER BY task.number FOR UPDATE OF task SKIP LOCKED), \
      taken AS (UPDATE task SET replica = $2 FROM locked WHERE task.number = locked.number \
-       RETURNING task.*) \
-     SELECT taken.* FROM free LEFT JOIN taken ON taken.number = free.number ORDER BY free.number";
+       RETURNING task.number, ",
+    columns!("task"),
+    ") SELECT ",
+    columns!("taken"),
+    " FROM free LEFT JOIN taken ON taken.number = free.number ORDER BY free.number"
+);
 
 /// How often what others took first is passed by.
 const ROUNDS: usize = 8;
 
-const CLAIM: &str = "WITH free AS MATERIALIZED (\
+const CLAIM: &str = concat!(
+    "WITH free AS MATERIALIZED (\
        SELECT number, replica FROM task \
        WHERE agent = $1 AND id = $3 AND NOT is_terminal AND (replica = $2 OR NOT EXISTS (\
          SELECT 1 FROM replica \
@@ -37,7 +43,17 @@ const CLAIM: &str = "WITH free AS MATERIALIZED (\
        SELECT task.number FROM task JOIN free ON free.number = task.number \
        WHERE NOT task.is_terminal AND task.replica IS NOT DISTINCT FROM free.replica \
        FOR UPDATE OF task) \
-     UPDATE task SET replica = $2 FROM taken WHERE task.number = taken.number RETURNING task.*";
+     UPDATE task SET replica = $2 FROM taken WHERE task.number = taken.number RETURNING ",
+    columns!("task")
+);
+
+const PROGRESS: &str = concat!(
+    "SELECT ",
+    columns!("task"),
+    " FROM UNNEST($2::text[], $3::bigint[]) AS seen (id, sequence) \
+     JOIN task ON task.agent = $1 AND task.id = seen.id \
+     WHERE task.sequence > seen.sequence"
+);
 
 impl Database {
     /// What the replica had when its lease ran out is its own still, unless another has taken it.
@@ -128,16 +144,12 @@ impl Database {
     ) -> Result<Vec<TaskRecord>, StoreError> {
         let ids: Vec<&str> = seen.iter().map(|(id, _)| &**id).collect();
         let sequences: Vec<i64> = seen.iter().map(|(_, last)| last.cast_signed()).collect();
-        let rows = sqlx::query(
-            "SELECT task.* FROM UNNEST($2::text[], $3::bigint[]) AS seen (id, sequence) \
-             JOIN task ON task.agent = $1 AND task.id = seen.id \
-             WHERE task.sequence > seen.sequence",
-        )
-        .bind(&*self.agent)
-        .bind(ids)
-        .bind(sequences)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows = sqlx::query(PROGRESS)
+            .bind(&*self.agent)
+            .bind(ids)
+            .bind(sequences)
+            .fetch_all(&self.pool)
+            .await?;
         // One that cannot be read hides no other.
         rows.iter().filter_map(|row| readable(read(row).map(Some)).transpose()).collect()
     }

@@ -37,6 +37,12 @@ const UPDATE: &str = "UPDATE task SET state = new.state, is_unfinished = new.is_
          OR (task.replica IS NULL AND NOT task.is_unfinished AND NOT task.is_terminal)) \
      RETURNING task.id";
 
+const EXISTING: &str = concat!(
+    "SELECT ",
+    columns!("task"),
+    " FROM task WHERE agent = $1 AND tenant = $2 AND principal = $3 AND idempotency_key = $4"
+);
+
 const INSERT_EVENTS: &str = "INSERT INTO task_event (task, sequence, event) \
      SELECT task.number, new.sequence, new.event \
      FROM UNNEST($2::text[], $3::bigint[], $4::text[]) AS new (task_id, sequence, event) \
@@ -133,16 +139,13 @@ impl Database {
         connection: &mut PgConnection,
         row: &TaskRow,
     ) -> Result<TaskRecord, StoreError> {
-        let known = sqlx::query(
-            "SELECT * FROM task WHERE agent = $1 AND tenant = $2 AND principal = $3 \
-             AND idempotency_key = $4",
-        )
-        .bind(&*self.agent)
-        .bind(&row.tenant)
-        .bind(&row.principal)
-        .bind(&row.idempotency_key)
-        .fetch_one(connection)
-        .await?;
+        let known = sqlx::query(EXISTING)
+            .bind(&*self.agent)
+            .bind(&row.tenant)
+            .bind(&row.principal)
+            .bind(&row.idempotency_key)
+            .fetch_one(connection)
+            .await?;
         read(&known)
     }
 
