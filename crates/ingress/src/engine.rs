@@ -38,8 +38,8 @@ const DECISIONS: u32 = 10;
 const CONFLICT_WAIT: Duration = Duration::from_millis(1);
 /// Overdue incidents read at a time, and met at a time.
 const OVERDUE: (u32, usize) = (100, 16);
-/// The wait before an overdue incident is looked at again that this version cannot read.
-const UNREADABLE: Duration = Duration::from_secs(60);
+/// The wait before an overdue incident is looked at again that this version cannot read or write.
+const STUCK: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -50,8 +50,8 @@ pub(crate) struct Engine {
     pub(crate) wake: Wake,
     turns: Turns,
     outbox_time: OutboxTime,
-    /// Overdue incidents that cannot be read, with the time until which they are left alone.
-    unreadable: Mutex<BTreeMap<IncidentId, Instant>>,
+    /// Overdue incidents that cannot be read or written, with the time until which they are left alone.
+    stuck: Mutex<BTreeMap<IncidentId, Instant>>,
 }
 
 /// Which incident an event is for.
@@ -72,8 +72,8 @@ impl Engine {
         let metrics = IngressMetrics::new(process.metrics());
         let (wake, turns) = (Wake::default(), Turns::default());
         let outbox_time = OutboxTime::default();
-        let unreadable = Mutex::default();
-        Self { store, process, config, metrics, wake, turns, outbox_time, unreadable }
+        let stuck = Mutex::default();
+        Self { store, process, config, metrics, wake, turns, outbox_time, stuck }
     }
 
     /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to,
@@ -297,24 +297,24 @@ impl Engine {
         let meeting = stream::iter(overdue).map(|id| async move {
             let Err(error) = self.meet_deadline(id).await else { return };
             tracing::error!(incident.id = %id, ?error, "deadline");
-            if matches!(error, StoreError::Unreadable { .. }) {
-                self.unreadable().insert(id, self.process.clock().instant() + UNREADABLE);
+            if !error.is_transient() && !matches!(error, StoreError::Conflict { .. }) {
+                self.stuck().insert(id, self.process.clock().instant() + STUCK);
             }
         });
         meeting.buffer_unordered(OVERDUE.1).collect::<()>().await;
         Ok(())
     }
 
-    /// Overdue incidents that could not be read a while ago.
+    /// Overdue incidents that could not be read or written a while ago.
     fn left_alone(&self) -> BTreeSet<IncidentId> {
         let now = self.process.clock().instant();
-        let mut unreadable = self.unreadable();
-        unreadable.retain(|_, until| *until > now);
-        unreadable.keys().copied().collect()
+        let mut stuck = self.stuck();
+        stuck.retain(|_, until| *until > now);
+        stuck.keys().copied().collect()
     }
 
-    fn unreadable(&self) -> MutexGuard<'_, BTreeMap<IncidentId, Instant>> {
-        self.unreadable.lock().expect("no panic while it is held")
+    fn stuck(&self) -> MutexGuard<'_, BTreeMap<IncidentId, Instant>> {
+        self.stuck.lock().expect("no panic while it is held")
     }
 
     async fn meet_deadline(&self, id: IncidentId) -> Result<(), StoreError> {

@@ -172,6 +172,24 @@ async fn a_task_that_cannot_be_read_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn a_notification_that_cannot_be_read_holds_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, tasks) = open(directory.path()).await;
+    for number in 1..=2 {
+        let mut task = put(&*tasks, &format!("t-{number}"), TaskState::Working, 1).await;
+        tasks.put_push(config(&task.task.id, "a")).await.unwrap();
+        let event = advance(&mut task, TaskState::Completed, 2);
+        tasks.save(task, vec![event]).await.unwrap();
+    }
+    let spoil = "UPDATE push_config SET config = '{' \
+                 WHERE task = (SELECT number FROM task WHERE id = 't-1')";
+    sqlx::query(spoil).execute(&mut raw(&directory.path().join("test.db")).await).await.unwrap();
+    let due = tasks.due_deliveries(at(2), 0, 9).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].config.task_id, "t-2");
+}
+
+#[tokio::test]
 async fn an_event_that_is_there_already_means_that_the_task_was_lost() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, tasks) = open(directory.path()).await;

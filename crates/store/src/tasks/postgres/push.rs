@@ -9,7 +9,7 @@ use super::Database;
 use super::read::can_be_stored;
 use crate::StoreError;
 use crate::sqlite::{from_json, from_micros, to_micros};
-use crate::tasks::row::{PushRow, read_event};
+use crate::tasks::row::{PushRow, read_event, readable};
 
 /// The first delivery of each configuration, unless another process has it in hand. By the clock of
 /// the database, which the processes share.
@@ -100,7 +100,8 @@ impl Database {
             .bind(after)
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(read_delivery).collect()
+        // One that cannot be read holds up its own receiver only.
+        rows.iter().filter_map(|row| readable(read_delivery(row).map(Some)).transpose()).collect()
     }
 
     pub(super) async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
