@@ -67,6 +67,22 @@ impl Record {
         assert_eq!(self.database_restarts, count, "restarts of the database\n{self}");
     }
 
+    /// No two changes at a time, and a fix is made again only where the one before it was cut off.
+    ///
+    /// # Panics
+    /// It is not so.
+    pub fn shows_one_change_at_a_time(&self) {
+        for pair in self.changes.windows(2) {
+            let ended = pair[0].finished_at.expect("a change before another one has ended");
+            assert!(ended <= pair[1].change.started_at, "two at a time\n{self}");
+            let state = pair[0].outcome.as_ref().map(|outcome| &outcome["state"]);
+            let is_again = pair[0].change.action == pair[1].change.action;
+            let was_cut_off = state.is_some_and(|state| *state == "unknown" || *state == "failed");
+            assert!(was_cut_off || !is_again, "done twice\n{self}");
+        }
+        assert!(self.database_restarts <= self.changes.len() as u64, "restarts\n{self}");
+    }
+
     /// The one incident.
     ///
     /// # Panics

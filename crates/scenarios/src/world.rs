@@ -257,11 +257,11 @@ impl World {
         Some(cases)
     }
 
-    /// deployment-system keeps a file for each process group it has started.
+    /// deployment-system writes the values for a playbook right before it starts it.
     fn playbooks_running(&self) -> usize {
         let runs = self.site.work_directory().join("runs");
         let Ok(runs) = std::fs::read_dir(runs) else { return 0 };
-        runs.filter_map(Result::ok).filter(|run| run.path().join("group.json").is_file()).count()
+        runs.filter_map(Result::ok).filter(|run| run.path().join("vars.yml").is_file()).count()
     }
 
     /// The files of the built-in tracker.
