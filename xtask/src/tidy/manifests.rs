@@ -43,9 +43,9 @@ pub(super) fn check_workspace(packages: &[Package], content: &str) -> Vec<Violat
             let message = format!("dependency {name} has no reason: a comment above it");
             violations.push(Violation::new("Cargo.toml", Some(number), message));
         }
-        let is_used = packages
-            .iter()
-            .any(|package| package.dependencies.iter().any(|dependency| dependency.name == name));
+        let is_used = packages.iter().any(|package| {
+            package.dependencies.iter().any(|dependency| dependency.called() == name)
+        });
         if !is_used && !is_own {
             let message = format!("dependency {name} is not used by any crate");
             violations.push(Violation::new("Cargo.toml", Some(number), message));

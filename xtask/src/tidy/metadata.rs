@@ -23,8 +23,17 @@ struct RawPackage {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Dependency {
     pub(super) name: String,
+    /// What it is called here, where it is called otherwise.
+    pub(super) rename: Option<String>,
     /// `dev`, `build`, or nothing for an ordinary one.
     pub(super) kind: Option<String>,
+}
+
+impl Dependency {
+    /// The name that manifests and code use.
+    pub(super) fn called(&self) -> &str {
+        self.rename.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// One crate of the workspace.
@@ -82,7 +91,7 @@ pub(super) fn package(name: &str, dependencies: &[&str]) -> Package {
         is_published: false,
         dependencies: dependencies
             .iter()
-            .map(|name| Dependency { name: (*name).into(), kind: None })
+            .map(|name| Dependency { name: (*name).into(), rename: None, kind: None })
             .collect(),
     }
 }

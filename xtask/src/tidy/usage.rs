@@ -22,7 +22,7 @@ fn check_crate(package: &Package, files: &[TrackedFile]) -> Vec<Violation> {
             // Nothing of the last row ships, so its tests may use everything it has.
             let is_for_tests =
                 dependency.kind.as_deref() == Some("dev") || package.name == "scenarios";
-            let ident = dependency.name.replace('-', "_");
+            let ident = dependency.called().replace('-', "_");
             // An ordinary dependency that only `tests/` names is a dev-dependency.
             !sources
                 .iter()
@@ -32,7 +32,8 @@ fn check_crate(package: &Package, files: &[TrackedFile]) -> Vec<Violation> {
         .map(|dependency| {
             let kind =
                 dependency.kind.as_deref().map(|kind| format!("{kind}-")).unwrap_or_default();
-            let message = format!("{kind}dependency {} is not used in the crate", dependency.name);
+            let message =
+                format!("{kind}dependency {} is not used in the crate", dependency.called());
             Violation::new(package.manifest(), None, message)
         })
         .collect()
