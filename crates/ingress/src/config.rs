@@ -264,4 +264,25 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/ingress.yaml");
         service::load_config::<Config>(Some(path.as_ref()), &Env::fixed([])).unwrap();
     }
+
+    #[test]
+    fn what_the_samples_say_of_a2a_exists_and_is_the_default() {
+        for program in ["ingress", "diagnostic-agent", "resolution-agent", "ticketing-agent"] {
+            let root = env!("CARGO_MANIFEST_DIR");
+            let path = format!("{root}/../../deploy/config/{program}.yaml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (_, lines) = text.split_once("\n# a2a:\n").unwrap();
+            let lines: Vec<&str> =
+                lines.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+            let sample: ServerConfig = service::parse_yaml(&lines.join("\n"), &path).unwrap();
+            let default = ServerConfig::default();
+            assert_eq!(sample.limits, default.limits, "{program}");
+            let days = (sample.retention_days, sample.waiting_days, sample.v0_3);
+            assert_eq!(days, (default.retention_days, default.waiting_days, default.v0_3));
+            let mut push = default.push;
+            push.allow_hosts.clone_from(&sample.push.allow_hosts);
+            push.allow_addresses.clone_from(&sample.push.allow_addresses);
+            assert_eq!(sample.push, push, "{program}");
+        }
+    }
 }
