@@ -231,7 +231,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// where this holder has the lock already: whoever acts with the former token is shut out.
     fn lock_target(&self, target: String, holder: String) -> StoreFuture<'_, TargetLock>;
 
-    /// Gives the lock of a target back; a lock with another token is left alone.
+    /// Gives the lock of a target back; the lock of another holder is left alone.
     fn unlock_target(&self, target: String, holder: String) -> StoreFuture<'_, ()>;
 
     /// Closes a target to every later plan until a person releases it.

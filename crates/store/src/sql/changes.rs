@@ -37,14 +37,14 @@ impl SqlStore {
         target: Option<String>,
         limit: u32,
     ) -> Result<Vec<ChangeRow>, StoreError> {
-        let (condition, mut parameters) = match target {
+        let (condition, parameters) = match target {
             Some(target) => ("WHERE target = $2", params![limit, target]),
             None => ("", params![limit]),
         };
         let sql = format!(
             "SELECT {COLUMNS} FROM change {condition} ORDER BY started_at DESC, id DESC LIMIT $1"
         );
-        let rows = self.database.fetch(sql, std::mem::take(&mut parameters)).await?;
+        let rows = self.database.fetch(sql, parameters).await?;
         rows.iter().map(read).collect()
     }
 }
