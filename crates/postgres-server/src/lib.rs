@@ -148,6 +148,11 @@ fn other_user() -> Option<(u32, u32)> {
     Some(ids("postgres").or_else(|| ids("nobody")).expect("a user that is not root"))
 }
 
+/// Whether a server can be started here.
+pub fn is_installed() -> bool {
+    programs().is_some()
+}
+
 /// Where the server's programs are: on PATH, or where Debian keeps each version.
 fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

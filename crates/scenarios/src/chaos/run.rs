@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use clap::ValueEnum;
 use incident::Incident;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -89,9 +90,22 @@ pub(super) async fn play(args: &Args) -> anyhow::Result<bool> {
         println!("databases, logs and tickets are kept in {}", scratch.keep().display());
     }
     if !is_clean {
-        println!("again: cargo xtask chaos --db {} --seed {seed}", options.db.name());
+        println!("again: {}", again(options, seed));
     }
     outcome
+}
+
+/// The command that makes the same choices again.
+fn again(options: &Options, seed: u64) -> String {
+    let Options { db, seconds, targets, only, .. } = options;
+    let mut command = format!(
+        "cargo xtask chaos --db {} --seed {seed} --seconds {seconds} --targets {targets}",
+        db.name()
+    );
+    if let Some(only) = only.and_then(|only| only.to_possible_value()) {
+        command += &format!(" --only {}", only.get_name());
+    }
+    command
 }
 
 impl Run {
