@@ -112,7 +112,7 @@ impl World {
     ///
     /// # Errors
     /// It runs, or does not serve in time.
-    pub async fn start_program(&mut self, program: Program) -> anyhow::Result<()> {
+    pub(crate) async fn start_program(&mut self, program: Program) -> anyhow::Result<()> {
         self.spawn(program)?;
         self.wait_until_ready(program).await
     }
@@ -158,7 +158,7 @@ impl World {
     ///
     /// # Errors
     /// It does not run, or does not end well in time.
-    pub async fn stop_program(&mut self, program: Program) -> anyhow::Result<()> {
+    pub(crate) async fn stop_program(&mut self, program: Program) -> anyhow::Result<()> {
         self.processes.stop(program).await
     }
 

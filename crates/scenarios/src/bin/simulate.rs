@@ -10,6 +10,15 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use rand_10::SeedableRng;
 
+/// What the command that repeats a seed says of the bug that is built in.
+const PLANTED: &str = if cfg!(feature = "planted-early-finish") {
+    " --planted early-finish"
+} else if cfg!(feature = "planted-no-fence") {
+    " --planted no-fence"
+} else {
+    ""
+};
+
 #[derive(Debug, Parser)]
 struct Args {
     /// Plays this seed only and tells what happens
@@ -84,7 +93,7 @@ fn play_all(args: &Args) -> anyhow::Result<bool> {
             let ended = child.wait_with_output()?;
             if !ended.status.success() {
                 print!("{}", String::from_utf8_lossy(&ended.stdout));
-                println!("seed {seed} failed; again: cargo xtask simulate --seed {seed}");
+                println!("seed {seed} failed; again: cargo xtask simulate --seed {seed}{PLANTED}");
                 failed.push(seed);
             }
         }
