@@ -79,11 +79,6 @@ impl Server {
         format!("postgres:///postgres?user=test&host={}", self.directory.path().display())
     }
 
-    /// Holds its files, its log and its socket.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// Stops the server; whoever is connected is cut off.
     pub fn stop(&mut self) {
         if let Some(mut shell) = self.shell.take() {
