@@ -1,5 +1,6 @@
 //! Every program in one process. They still meet over A2A and MCP only, on the loopback address.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,12 +79,15 @@ struct Fleet<'a> {
     root: Process,
     running: Vec<Process>,
     is_started: bool,
+    /// Held for as long as this process runs.
+    _lock: File,
 }
 
 impl<'a> Fleet<'a> {
     fn new(arguments: &'a Up, root: Process) -> anyhow::Result<Self> {
         let data = &arguments.data_dir;
         std::fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
+        let lock = lock(data)?;
         let values: Vec<(&str, String)> =
             OUTSIDE.iter().filter_map(|name| Some((*name, Env::process().get(name)?))).collect();
         Ok(Self {
@@ -94,6 +98,7 @@ impl<'a> Fleet<'a> {
             root,
             running: Vec::new(),
             is_started: false,
+            _lock: lock,
         })
     }
 
@@ -293,19 +298,30 @@ fn holder(
     Ok(PeerConfig { url: here, token_file, card_url, allowed_origins, ..configured })
 }
 
+/// Keeps the data directory to this process: another one would write its tokens over ours.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("up.lock");
+    let lock = File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    lock.try_lock().with_context(|| {
+        let data = data.display();
+        format!("{data} belongs to a `firebreak up` that runs: give this one another --data-dir")
+    })?;
+    Ok(lock)
+}
+
 /// Writes a fresh token that only this user may read.
 fn write_token(path: &Path) -> std::io::Result<()> {
     use std::io::{Read, Write};
     use std::os::unix::fs::OpenOptionsExt;
     let mut random = [0u8; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     // A file that is there already would keep its mode.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{text}")
 }
 

@@ -63,6 +63,8 @@ impl SqliteFile {
             .connect_with(options.clone())
             .await?;
         migrate(&writer).await?;
+        // SQLite opens a file that may only be read without a word.
+        writer.begin_with("BEGIN IMMEDIATE").await?.rollback().await?;
         let readers = pool()
             .max_connections(READERS)
             .acquire_timeout(WRITER_WAIT)

@@ -14,6 +14,7 @@ use incident::{IncidentId, Severity, TicketStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::Clock;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::document::{Document, clean_line};
 use crate::error::TrackerError;
@@ -150,10 +151,10 @@ impl FileTracker {
         let mut work = work;
         for _ in 0..TURNS {
             let directory = Arc::clone(&self.directory);
-            let tried = tokio::task::spawn_blocking(move || {
+            let tried = beside(move || {
                 directory.lock().expect("no panic while the directory is held").try_do(work)
             });
-            match tried.await.expect("file work does not panic and is not aborted") {
+            match tried.await {
                 Ok(done) => return done,
                 Err(back) => work = back,
             }
@@ -163,6 +164,18 @@ impl FileTracker {
         let directory =
             directory.lock().expect("no panic while the directory is held").path.clone();
         Err(TrackerError::DirectoryInUse { directory })
+    }
+}
+
+/// Does what blocks beside the threads of the runtime. One that has a single thread, as that of a
+/// simulation, does it in place: what happens when must not hang on another thread.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => work(),
+        _ => {
+            let done = tokio::task::spawn_blocking(work).await;
+            done.expect("file work does not panic and is not aborted")
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! One run: phase one with its faults, phase two in which all is mended, rest, and the verdict.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -44,19 +46,46 @@ pub struct Report {
     pub seconds: u64,
 }
 
+/// Where a seed keeps its files. The place is the same every time, since the addresses of tickets say
+/// it; two runs of one seed take turns.
+struct Directory {
+    path: PathBuf,
+    _turn: File,
+}
+
+impl Directory {
+    fn of(seed: u64) -> anyhow::Result<Self> {
+        let all = std::env::temp_dir().join("firebreak-simulation");
+        std::fs::create_dir_all(&all)?;
+        let turn = File::create(all.join(format!("{seed}.lock")))?;
+        turn.lock()?;
+        let path = all.join(seed.to_string());
+        // What a killed run has left.
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path)?;
+        Ok(Self { path, _turn: turn })
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 /// Runs one seed; with `is_printed`, tells what happens.
 ///
 /// # Errors
 /// The simulation itself failed.
 pub fn run(seed: u64, is_printed: bool) -> anyhow::Result<Report> {
-    let directory = tempfile::Builder::new().prefix("firebreak-simulation-").tempdir()?;
+    let directory = Directory::of(seed)?;
     let chance = Chance::seeded(seed);
     let faults = plan(&chance.fork());
     let time = Time::default();
     let journal = Journal::new(time.clone(), is_printed);
     let database = MemoryDatabase::new();
     let world =
-        World::new((time, journal.clone(), chance.fork()), database.clone(), directory.path());
+        World::new((time, journal.clone(), chance.fork()), database.clone(), &directory.path);
     programs::write_files(&world)?;
     let mut run = Run {
         sim: network(&chance),
