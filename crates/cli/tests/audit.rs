@@ -61,6 +61,8 @@ fn incident(number: u128) -> Incident {
         progress_seen: 0,
         ticket: None,
         follows: None,
+        others: incident::OtherAlerts::default(),
+        is_authenticated: true,
     }
 }
 

@@ -24,7 +24,14 @@ pub struct Incident {
     pub affected_systems: Vec<String>,
     pub tags: Vec<String>,
     pub phase: Phase,
+    /// The first of its alerts, up to `ALERTS_KEPT`; the store has all of them.
     pub alerts: Vec<TrackedAlert>,
+    /// Those that are not in `alerts`.
+    #[serde(default)]
+    pub others: OtherAlerts,
+    /// Whether the source of its alerts proves who it is. Without that nothing acts by itself.
+    #[serde(default = "yes")]
+    pub is_authenticated: bool,
     pub opened_at: Timestamp,
     /// Times the whole path was tried, from 1.
     pub round: u32,
@@ -48,6 +55,20 @@ pub struct Incident {
     /// The closed incident with the same key that this one follows.
     #[serde(default)]
     pub follows: Option<IncidentId>,
+}
+
+/// Alerts that an incident keeps whole; of more it knows how many there are.
+pub const ALERTS_KEPT: usize = 100;
+
+/// Alerts that an incident knows the number of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherAlerts {
+    pub total: u64,
+    pub firing: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An alert of an incident with the times that matter to it.
@@ -198,6 +219,7 @@ pub struct Opening {
     pub affected_systems: Vec<String>,
     pub tags: Vec<String>,
     pub follows: Option<IncidentId>,
+    pub is_authenticated: bool,
 }
 
 impl Incident {
@@ -215,6 +237,8 @@ impl Incident {
             tags: opening.tags,
             phase: Phase::Open,
             alerts: Vec::new(),
+            others: OtherAlerts::default(),
+            is_authenticated: opening.is_authenticated,
             opened_at: now,
             round: 1,
             deadline: Some(until.unwrap_or(Timestamp::MAX)),
@@ -229,7 +253,7 @@ impl Incident {
     }
 
     pub fn is_any_alert_firing(&self) -> bool {
-        self.alerts.iter().any(|tracked| tracked.alert.is_firing())
+        self.others.firing > 0 || self.alerts.iter().any(|tracked| tracked.alert.is_firing())
     }
 
     /// What a peer is told. One incident can hold thousands of alerts, and an alert megabytes: those

@@ -24,7 +24,8 @@ pub use diagnosis::{Alternative, Diagnosis, Evidence, MissingEvidence};
 pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError, whole_numbers};
 pub use ids::{AttemptId, IdError, IncidentId, PlanId};
 pub use incident::{
-    HandOff, Incident, NeedsHuman, NextStep, Opening, Phase, ResolvedBy, TrackedAlert,
+    ALERTS_KEPT, HandOff, Incident, NeedsHuman, NextStep, Opening, OtherAlerts, Phase, ResolvedBy,
+    TrackedAlert,
 };
 pub use machine::{Effect, Event, Limits, TransitionError};
 pub use outcome::{CheckReport, Outcome, OutcomeResult, StepReport};

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     Alert, Diagnosis, EntryKind, HandOff, Incident, IncidentId, NeedsHuman, Outcome, OutcomeResult,
-    Phase, Plan, ResolvedBy, TicketRef, TimelineEntry, TrackedAlert,
+    Phase, Plan, ResolvedBy, Severity, TicketRef, TimelineEntry, TrackedAlert,
 };
 
 /// The actor of entries that the machine itself writes.
@@ -21,6 +21,14 @@ const ACTOR: &str = "ingress";
 pub enum Event {
     /// A report of one alert, firing or resolved.
     AlertReported(Alert),
+    /// Reports, each of them news, of alerts that the incident does not keep whole: how many of them
+    /// it had not, how many began to fire, and how many ended.
+    OthersReported {
+        new: u64,
+        fired: u64,
+        resolved: u64,
+        severity: Severity,
+    },
     DiagnosisReady(Diagnosis),
     /// The resolution agent took the plan as this task.
     ResolutionAccepted {
@@ -120,6 +128,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::AlertReported(_) => "alert_reported",
+            Self::OthersReported { .. } => "others_reported",
             Self::DiagnosisReady(_) => "diagnosis_ready",
             Self::ResolutionAccepted { .. } => "resolution_accepted",
             Self::Progressed { .. } => "progressed",
@@ -171,6 +180,9 @@ impl Step<'_> {
         };
         match (&self.incident.phase, event) {
             (_, Event::AlertReported(alert)) => self.alert_reported(alert),
+            (_, Event::OthersReported { new, fired, resolved, severity }) => {
+                self.others_reported(new, fired, resolved, severity);
+            }
             (_, Event::TicketSynced { ticket, handed_over_at }) => {
                 self.ticket_synced(ticket, handed_over_at);
             }
@@ -262,7 +274,21 @@ impl Step<'_> {
             .with_detail(json!({"fingerprint": alert.fingerprint, "starts_at": alert.starts_at,
                 "ends_at": alert.ends_at, "labels": alert.labels, "annotations": alert.annotations}));
         self.effects.push(Effect::Record(entry));
-        if alert.is_firing() { self.alert_fired(&alert) } else { self.alert_gone() }
+        if alert.is_firing() { self.fired(alert.severity) } else { self.alert_gone() }
+    }
+
+    fn others_reported(&mut self, new: u64, fired: u64, resolved: u64, severity: Severity) {
+        let others = &mut self.incident.others;
+        others.total += new;
+        others.firing = (others.firing + fired).saturating_sub(resolved);
+        let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
+        let summary = format!("of the other alerts {fired} more fire, {resolved} are resolved");
+        let detail = json!({"fired": fired, "resolved": resolved, "total": others.total,
+            "firing": others.firing});
+        self.effects.push(Effect::Record(
+            TimelineEntry::new(self.now, ACTOR, kind, summary).with_detail(detail),
+        ));
+        if fired > 0 { self.fired(severity) } else { self.alert_gone() }
     }
 
     /// Takes the report into the list of alerts; false when it says nothing new.
@@ -292,8 +318,8 @@ impl Step<'_> {
         is_news
     }
 
-    fn alert_fired(&mut self, alert: &Alert) {
-        self.incident.severity = self.incident.severity.max(alert.severity);
+    fn fired(&mut self, severity: Severity) {
+        self.incident.severity = self.incident.severity.max(severity);
         match &self.incident.phase {
             Phase::Open => self.start_round(),
             Phase::Resolved { .. } | Phase::Closed { .. } => {

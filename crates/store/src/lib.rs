@@ -29,8 +29,9 @@ pub use open::{Opened, open};
 pub use options::OpenOptions;
 pub use outbox::OutboxRow;
 pub use port::{
-    AlertKey, AuditRow, Base, Batch, Claim, DeadLetter, Delivered, IncidentWrite, LockedTarget,
-    NewEffect, OutboxEnd, Related, Replica, Store, StoreFuture, Stored,
+    AlertKey, AlertRow, AlertState, AlertWrite, AuditRow, Base, Batch, Claim, DeadLetter,
+    Delivered, DeliveryRow, IncidentWrite, LockedTarget, NewEffect, OutboxEnd, Refusal, Related,
+    Repeat, Replica, Retention, Store, StoreFuture, Stored,
 };
 pub use reader::AuditReader;
 pub use targets::TargetLock;

@@ -7,7 +7,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use incident::{Alert, AttemptId, Incident, IncidentId, IncidentKey, TicketRef, TimelineEntry};
+use incident::{
+    Alert, AlertStatus, AttemptId, Incident, IncidentId, IncidentKey, Severity, TicketRef,
+    TimelineEntry,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -80,11 +83,93 @@ pub enum OutboxEnd {
     Buried { id: i64, error: String, at: Timestamp },
 }
 
+/// What a report says of its alert that decides whether it is news.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AlertState {
+    pub status: AlertStatus,
+    pub severity: Severity,
+    pub starts_at: Timestamp,
+}
+
+/// An alert as it is stored: known once, however often it is reported.
+#[derive(Clone, Debug)]
+pub struct AlertRow {
+    /// The last report that was news.
+    pub alert: Alert,
+    /// The incident it was last put into; `None` while it is held back.
+    pub incident: Option<IncidentId>,
+    /// Why it is held back.
+    pub held: Option<String>,
+    /// Reports of it, repeats among them.
+    pub reports: i64,
+    pub first_at: Timestamp,
+    /// When the last report came, a repeat too.
+    pub last_at: Timestamp,
+    /// Grows by one with every report that is news; 0 before the first.
+    pub version: i64,
+}
+
+/// The next state of an alert.
+#[derive(Clone, Debug)]
+pub struct AlertWrite {
+    pub alert: Alert,
+    pub incident: Option<IncidentId>,
+    pub held: Option<String>,
+    /// The version it was decided on; 0 for an alert that is new.
+    pub version: i64,
+    /// Reports that are counted with it.
+    pub reports: u32,
+    pub at: Timestamp,
+}
+
+/// Reports of an alert that say what is known. True only while the alert stands so in the store and,
+/// where it fires, its incident is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    pub alert: AlertKey,
+    pub state: AlertState,
+    pub reports: u32,
+    pub at: Timestamp,
+}
+
+/// A request body as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRow {
+    pub id: i64,
+    pub source: String,
+    pub body: String,
+    pub at: Timestamp,
+}
+
+/// Requests that were refused for who sent them, of one minute: counted, as a forger decides how many
+/// there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub source: String,
+    pub reason: String,
+    /// The beginning of the minute.
+    pub minute: Timestamp,
+    /// Where the last of them came from.
+    pub address: String,
+    pub count: i64,
+}
+
+/// What the journal keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Bodies and refusals from before are forgotten.
+    pub before: Timestamp,
+    /// Bytes of bodies that are kept at most, about; the oldest go first.
+    pub bytes: i64,
+}
+
 /// Writes that are committed together, or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub delivered: Vec<Delivered>,
     pub incidents: Vec<IncidentWrite>,
+    pub alerts: Vec<AlertWrite>,
+    pub repeats: Vec<Repeat>,
     /// Which incident an alert belongs to.
     pub links: Vec<(AlertKey, IncidentId)>,
     pub outbox: Vec<OutboxEnd>,
@@ -93,6 +178,8 @@ pub struct Batch {
 /// The incidents that some alerts may go into.
 #[derive(Clone, Debug, Default)]
 pub struct Related {
+    /// The alerts that are known.
+    pub alerts: BTreeMap<AlertKey, AlertRow>,
     /// The incident that each known alert was last put into.
     pub links: BTreeMap<AlertKey, IncidentId>,
     /// Those incidents, and of every key asked for the open one and the newest one.
@@ -148,8 +235,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Commits a batch, alone or with others that wait.
     ///
-    /// Fails with [`StoreError::Conflict`] where a base is history or another incident of the key is
-    /// open, and with [`StoreError::Lost`] where an outbox row is not this replica's any more; then
+    /// Fails with [`StoreError::Conflict`] where a base or an alert's version is history, a repeat is
+    /// none, or another incident of the key is open, and with [`StoreError::Lost`] where an outbox row is not this replica's any more; then
     /// nothing of the batch is stored.
     fn commit(&self, batch: Batch) -> StoreFuture<'_, ()>;
 
@@ -173,6 +260,54 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Incidents whose deadline has come, the longest overdue first.
     fn overdue(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<IncidentId>>;
+
+    // Alerts and what was delivered.
+
+    /// The alerts of an incident, by key; `after` is the one to go on from.
+    fn alerts_of(
+        &self,
+        _incident: IncidentId,
+        _after: Option<AlertKey>,
+        _limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    /// The alerts of a source that fire and are held back or in an open incident, by fingerprint;
+    /// `after` is the one to go on from.
+    fn firing_alerts(
+        &self,
+        _source: String,
+        _after: Option<String>,
+        _limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    /// Alerts that fire and are held back, by key; `after` is the one to go on from.
+    fn held_alerts(&self, _after: Option<AlertKey>, _limit: u32) -> StoreFuture<'_, Vec<AlertRow>> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    /// The journal after `id`, in the order of its commits.
+    fn deliveries(&self, _after: i64, _limit: u32) -> StoreFuture<'_, Vec<DeliveryRow>> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    /// Forgets some of what the journal need not keep, and says how many rows: call it until it says 0.
+    fn prune(&self, _retention: Retention) -> StoreFuture<'_, u64> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    /// Adds to the counts of refused requests.
+    fn record_refusals(&self, _refusals: Vec<Refusal>) -> StoreFuture<'_, ()> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    /// Refused requests, the newest minute first.
+    fn refusals(&self, _limit: u32) -> StoreFuture<'_, Vec<Refusal>> {
+        Box::pin(async { Err(StoreError::Closed) })
+    }
 
     // Outbox.
 
@@ -313,6 +448,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Gives back every claim and closes every connection; what waited to be written is.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl AlertState {
+    pub fn of(alert: &Alert) -> Self {
+        Self { status: alert.status, severity: alert.severity, starts_at: alert.starts_at }
+    }
 }
 
 impl AlertKey {

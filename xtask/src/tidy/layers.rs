@@ -5,11 +5,11 @@ use super::{Package, Violation};
 
 /// The rows, top first. `cli` stands below the programs because it starts them all in one process.
 /// `failpoints` knows nothing and does nothing in what ships.
-/// `task-store-suite` and `postgres-server` are for tests only: crates that do not know one another
-/// use them.
+/// `webhooks` reads what monitoring systems send, without a socket. `task-store-suite` and
+/// `postgres-server` are for tests only: crates that do not know one another use them.
 const ROWS: [&[&str]; 6] = [
     &["a2a-types", "incident", "failpoints"],
-    &["task-store-suite", "postgres-server"],
+    &["webhooks", "task-store-suite", "postgres-server"],
     &["rpc", "store", "service"],
     &[
         "ingress",

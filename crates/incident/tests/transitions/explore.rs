@@ -157,6 +157,7 @@ pub(crate) fn opened() -> Incident {
         affected_systems: vec!["db-1".into()],
         tags: Vec::new(),
         follows: None,
+        is_authenticated: true,
     };
     Incident::open(opening, at(0), &LIMITS)
 }

@@ -127,6 +127,7 @@ impl<'a> Intake<'a> {
             affected_systems: described.affected_systems,
             tags: described.tags,
             follows,
+            is_authenticated: true,
         };
         let incident = Incident::open(opening, self.now, self.engine.limits());
         let id = incident.id;

@@ -45,6 +45,8 @@ pub(crate) fn incident(number: u128, key: &str) -> Incident {
         progress_seen: 0,
         ticket: None,
         follows: None,
+        others: incident::OtherAlerts::default(),
+        is_authenticated: true,
     }
 }
 

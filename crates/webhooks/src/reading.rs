@@ -1,0 +1,27 @@
+//! What a body says.
+
+use incident::Alert;
+
+/// What was read from one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    pub alerts: Vec<Alert>,
+    /// Alerts that the sender left out of the body, by its own word.
+    pub truncated: u64,
+    /// The key under which the sender asks to find it again (PagerDuty's `dedup_key`).
+    pub dedup_key: Option<String>,
+}
+
+/// A field of a request that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct BadField {
+    pub field: String,
+    pub why: String,
+}
+
+impl BadField {
+    pub fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { field: field.into(), why: why.into() }
+    }
+}
