@@ -5,20 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use store::StoreError;
-
-/// A field of a request that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {why}")]
-pub(crate) struct BadField {
-    pub(crate) field: String,
-    pub(crate) why: String,
-}
-
-impl BadField {
-    pub(crate) fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { field: field.into(), why: why.into() }
-    }
-}
+pub(crate) use webhooks::BadField;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {

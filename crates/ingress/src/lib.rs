@@ -11,7 +11,6 @@ mod console;
 mod dead_letters;
 mod engine;
 mod error;
-mod limits;
 mod mapping;
 mod metrics;
 mod performer;
@@ -19,7 +18,6 @@ mod reconcile;
 mod routes;
 mod start;
 mod ticket;
-mod webhook;
 
 pub use config::{Agents, Config};
 pub use mapping::Mapping;

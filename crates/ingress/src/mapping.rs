@@ -2,11 +2,10 @@
 //! description, severity, affected systems and tags. Every field has a fallback, so an alert with
 //! nothing but a name still makes a readable incident.
 
-use std::collections::BTreeMap;
-
-use incident::{Alert, Severity};
+use incident::Alert;
 use serde::Deserialize;
 use service::ConfigError;
+use webhooks::Severities;
 
 /// Longest title and description kept; alerts are hostile text.
 const TITLE_CHARS: usize = 200;
@@ -19,10 +18,8 @@ pub struct Mapping {
     pub title: Vec<String>,
     /// Annotations or labels that may give the description, best first.
     pub description: Vec<String>,
-    /// The label that holds the severity.
-    pub severity_label: String,
-    /// What the values of that label mean; an unknown value is a warning.
-    pub severities: BTreeMap<String, Severity>,
+    /// What says how bad an alert is.
+    pub severities: Severities,
     /// Labels that name affected systems.
     pub affected_systems: Vec<String>,
     /// Labels that become tags, as `label:value`.
@@ -32,22 +29,10 @@ pub struct Mapping {
 impl Default for Mapping {
     fn default() -> Self {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let severities = [
-            ("critical", Severity::Critical),
-            ("page", Severity::Critical),
-            ("error", Severity::Critical),
-            ("high", Severity::Critical),
-            ("warning", Severity::Warning),
-            ("medium", Severity::Warning),
-            ("info", Severity::Info),
-            ("low", Severity::Info),
-            ("none", Severity::Info),
-        ];
         Self {
             title: names(&["summary", "title"]),
             description: names(&["description", "message", "runbook_url"]),
-            severity_label: "severity".into(),
-            severities: severities.map(|(name, meaning)| (name.to_owned(), meaning)).into(),
+            severities: Severities::default(),
             affected_systems: names(&["server", "service", "instance"]),
             tags: names(&["alertname", "service", "team", "cluster", "environment"]),
         }
@@ -65,15 +50,10 @@ pub(crate) struct Description {
 
 impl Mapping {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if self.severity_label.is_empty() {
-            return Err(ConfigError::setting("mapping.severity_label", "must not be empty"));
+        if self.severities.label.is_empty() {
+            return Err(ConfigError::setting("mapping.severities.label", "must not be empty"));
         }
         Ok(())
-    }
-
-    pub(crate) fn severity(&self, labels: &BTreeMap<String, String>) -> Severity {
-        let value = labels.get(&self.severity_label).map(|value| value.to_lowercase());
-        value.and_then(|value| self.severities.get(&value).copied()).unwrap_or_default()
     }
 
     pub(crate) fn describe(&self, alert: &Alert) -> Description {
@@ -138,7 +118,7 @@ mod tests {
             fingerprint: "f".into(),
             status: incident::AlertStatus::Firing,
             name: "DiskFull".into(),
-            severity: Severity::Warning,
+            severity: incident::Severity::Warning,
             labels: map(labels),
             annotations: map(annotations),
             starts_at: "2026-01-01T00:00:00Z".parse().unwrap(),
@@ -163,12 +143,5 @@ mod tests {
         assert_eq!(described.title, "disk");
         assert_eq!(described.description.len(), DESCRIPTION_CHARS);
         assert!(described.description.chars().all(|c| c == 'x'));
-    }
-
-    #[test]
-    fn unknown_severities_are_warnings() {
-        let labels = |value: &str| [("severity".to_owned(), value.to_owned())].into();
-        assert_eq!(Mapping::default().severity(&labels("PAGE")), Severity::Critical);
-        assert_eq!(Mapping::default().severity(&labels("purple")), Severity::Warning);
     }
 }

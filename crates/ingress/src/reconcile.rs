@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use service::Secret;
 use url::Url;
+use webhooks::Format;
 
 use crate::Config;
-use crate::routes::Api;
-use crate::webhook::alertmanager;
+use crate::routes::{ALERTMANAGER, Api};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -69,10 +70,14 @@ impl Reconciler {
             alert
         });
         let body = json!({ "alerts": ours.collect::<Vec<_>>() }).to_string();
-        let alerts = alertmanager::read(body.as_bytes(), &api.engine.config.mapping)?;
-        let unknown = api.engine.unknown_firing(alerts).await?;
+        let (severities, now) =
+            (&api.engine.config.mapping.severities, api.engine.process.clock().now());
+        let headers = HeaderMap::new();
+        let read =
+            Format::Alertmanager.read(ALERTMANAGER, &headers, body.as_bytes(), severities, now);
+        let unknown = api.engine.unknown_firing(read?.alerts).await?;
         if !unknown.is_empty() {
-            api.take_alerts(alertmanager::SOURCE, &body, &unknown).await?;
+            api.take_alerts(ALERTMANAGER, &body, &unknown).await?;
         }
         Ok(unknown.len())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,14 +18,16 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::Stored;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use webhooks::Format;
 
 use crate::dead_letters;
 use crate::engine::{Engine, Subject};
 use crate::error::{ApiError, BadField};
 use crate::metrics::Delivery;
 use crate::performer::Performer;
-use crate::webhook::alertmanager;
 
+/// The name of the one source.
+pub(crate) const ALERTMANAGER: &str = "alertmanager";
 /// Incidents in one answer at most, and dead letters.
 pub(crate) const PAGE: u32 = 500;
 /// Entries of a timeline in one answer.
@@ -70,12 +72,12 @@ async fn take_alertmanager(State(api): State<Api>, request: Request) -> Response
         Ok(incidents) => Json(json!({ "incidents": incidents })).into_response(),
         Err(error) => {
             if error.status().is_client_error() {
-                tracing::warn!(source = alertmanager::SOURCE, %error, "delivery refused");
+                tracing::warn!(source = ALERTMANAGER, %error, "delivery refused");
             }
             error.into_response()
         }
     };
-    let label = Delivery { source: alertmanager::SOURCE, status: answer.status().as_u16() };
+    let label = Delivery { source: ALERTMANAGER, status: answer.status().as_u16() };
     api.engine.metrics.deliveries.get_or_create(&label).inc();
     answer
 }
@@ -86,9 +88,12 @@ async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, A
     let reading = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, api));
     let body = reading.await.map_err(|_| ApiError::TooSlow)?;
     let body = read_body(api, body)?;
-    let alerts = alertmanager::read(&body, &api.engine.config.mapping)?;
+    let (severities, now) =
+        (&api.engine.config.mapping.severities, api.engine.process.clock().now());
+    let reading =
+        Format::Alertmanager.read(ALERTMANAGER, &HeaderMap::new(), &body, severities, now)?;
     let text = String::from_utf8_lossy(&body);
-    Ok(api.engine.take_alerts(alertmanager::SOURCE, &text, &alerts).await?)
+    Ok(api.engine.take_alerts(ALERTMANAGER, &text, &reading.alerts).await?)
 }
 
 impl Api {

@@ -1,6 +1,8 @@
-//! What a body says.
+//! What a body says, or why it says nothing.
 
 use incident::Alert;
+
+use crate::limits::QUOTED_CHARS;
 
 /// What was read from one request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,4 +26,12 @@ impl BadField {
     pub fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
         Self { field: field.into(), why: why.into() }
     }
+}
+
+/// A sender's text as an error repeats it: quoted, its controls escaped, not too long.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut chars = text.chars();
+    let start: String = chars.by_ref().take(QUOTED_CHARS).collect();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    format!("{start:?}{more}")
 }

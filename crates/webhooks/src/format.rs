@@ -1,0 +1,107 @@
+//! The kinds of sources, by whose rules a request is read.
+
+use std::fmt;
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use crate::{BadField, JsonMapping, Reading, Severities, alertmanager};
+
+/// By whose rules a source's requests are read. In settings it is a name, `kind: alertmanager`, or for
+/// a body of one's own `kind: {json: …}` with a [`JsonMapping`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format {
+    Alertmanager,
+    Grafana,
+    Datadog,
+    PagerDuty,
+    CloudEvents,
+    Json(JsonMapping),
+}
+
+impl Format {
+    /// As settings, logs and metrics call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Grafana => "grafana",
+            Self::Datadog => "datadog",
+            Self::PagerDuty => "pagerduty",
+            Self::CloudEvents => "cloudevents",
+            Self::Json(_) => "json",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let named =
+            [Self::Alertmanager, Self::Grafana, Self::Datadog, Self::PagerDuty, Self::CloudEvents];
+        named.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Reads a request of the source that the settings call `source`. Times that it does not give are
+    /// `now`.
+    ///
+    /// # Errors
+    /// The first field that cannot be used.
+    pub fn read(
+        &self,
+        source: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        severities: &Severities,
+        now: Timestamp,
+    ) -> Result<Reading, BadField> {
+        let text = text_of(body)?;
+        let _ = (headers, now);
+        match self {
+            Self::Alertmanager => alertmanager::read(source, text, severities),
+            _ => Err(BadField::new("body", format!("{} is not read yet", self.name()))),
+        }
+    }
+}
+
+fn text_of(body: &[u8]) -> Result<&str, BadField> {
+    std::str::from_utf8(body).map_err(|error| {
+        let why = format!("is not UTF-8 from byte {} on", error.valid_up_to());
+        BadField::new("body", why)
+    })
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Kind;
+        impl<'de> Visitor<'de> for Kind {
+            type Value = Format;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(
+                    "`alertmanager`, `grafana`, `datadog`, `pagerduty`, `cloudevents` or `json` \
+                     with its mapping",
+                )
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Format, E> {
+                if name == "json" {
+                    return Err(E::custom("`json` needs a mapping: `kind: {json: {name: …}}`"));
+                }
+                let unexpected = serde::de::Unexpected::Str(name);
+                Format::named(name).ok_or_else(|| E::invalid_value(unexpected, &self))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Format, A::Error> {
+                let key: Option<String> = map.next_key()?;
+                if key.as_deref() != Some("json") {
+                    return Err(A::Error::custom("only `json` has a mapping"));
+                }
+                let mapping = map.next_value()?;
+                match map.next_key::<String>()? {
+                    None => Ok(Format::Json(mapping)),
+                    Some(other) => Err(A::Error::unknown_field(&other, &["json"])),
+                }
+            }
+        }
+        deserializer.deserialize_any(Kind)
+    }
+}
