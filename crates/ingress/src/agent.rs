@@ -54,8 +54,7 @@ impl IngressAgent {
         // A peer speaks for itself only: what it reports never ends another source's alert.
         alerts.iter_mut().for_each(|alert| alert.source = SOURCE.into());
         let body = json!({"task": job.task.id, "alerts": alerts}).to_string();
-        let incidents =
-            self.api.take_alerts(SOURCE, &body, &alerts).await.map_err(to_agent_error)?;
+        let incidents = self.api.take_alerts(SOURCE, body, alerts).await.map_err(to_agent_error)?;
         let names: Vec<String> = incidents.iter().map(IncidentId::to_string).collect();
         let part = Part::data(json!({ "incidents": names }));
         job.updates.put_artifact(Artifact::new("incidents", vec![part])).await?;
@@ -153,9 +152,11 @@ fn ids_in(text: &str) -> Vec<IncidentId> {
 
 fn to_agent_error(error: ApiError) -> AgentError {
     match error {
-        ApiError::Overloaded(_) | ApiError::Draining | ApiError::TooSlow | ApiError::Store(_) => {
-            AgentError::transient(error)
-        }
+        ApiError::Overloaded(_)
+        | ApiError::Draining
+        | ApiError::TooSlow
+        | ApiError::Store(_)
+        | ApiError::NotStored(_) => AgentError::transient(error),
         ApiError::Agent(inner) if inner.is_transient() => AgentError::transient(inner),
         other => AgentError::Rejected(other.to_string()),
     }

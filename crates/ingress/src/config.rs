@@ -54,8 +54,12 @@ pub struct Config {
     pub grafana_url: Option<Url>,
     /// Largest webhook body in bytes; a larger one is answered 413.
     pub body_bytes: usize,
-    /// Deliveries held in memory. Beyond this, senders receive 503 and retry.
+    /// Deliveries that may wait for the database. Beyond this, senders receive 503 and retry; the
+    /// last tenth is kept for critical alerts and for those that end.
     pub queue_capacity: usize,
+    /// Bytes of bodies held in memory, counted from before they are read. Beyond this, senders wait a
+    /// little, and then receive 503.
+    pub queue_bytes: usize,
 }
 
 /// Who holds the three roles: any A2A agent, by the URL under which it publishes its card.
@@ -120,6 +124,7 @@ impl Default for Config {
             grafana_url: None,
             body_bytes: 8 << 20,
             queue_capacity: 1024,
+            queue_bytes: 64 << 20,
         }
     }
 }
@@ -169,6 +174,9 @@ impl Configuration for Config {
         }
         if self.queue_capacity == 0 {
             return zero("queue_capacity");
+        }
+        if self.queue_bytes == 0 {
+            return zero("queue_bytes");
         }
         if self.ticket_retry_seconds == 0 {
             return zero("ticket_retry_seconds");

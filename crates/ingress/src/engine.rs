@@ -2,6 +2,8 @@
 //! timeline and its effects, wake whoever performs them. A write that was decided on history is
 //! refused by the store, and decided anew. Nothing happens outside a commit.
 
+mod admission;
+mod decide;
 mod draft;
 mod intake;
 mod outbox_time;
@@ -16,18 +18,21 @@ use futures::{StreamExt, stream};
 use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, correlate};
 use jiff::Timestamp;
 use service::Process;
-use store::{AlertKey, Batch, Delivered, OutboxEnd, Related, Store, StoreError};
+use store::{AlertKey, Batch, OutboxEnd, Related, Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::Config;
 use crate::backoff;
+use crate::error::ApiError;
 use crate::metrics::{IngressMetrics, PhaseLabel};
 
+use admission::Waiting;
 use draft::Draft;
-use intake::Intake;
 use outbox_time::OutboxTime;
 use turns::Turns;
 
+pub(crate) use admission::{Admission, Room};
 pub(crate) use draft::Work;
 pub(crate) use wake::{Follower, IDLE, Wake};
 
@@ -48,10 +53,25 @@ pub(crate) struct Engine {
     pub(crate) config: Config,
     pub(crate) metrics: IngressMetrics,
     pub(crate) wake: Wake,
+    admission: Arc<Admission>,
+    /// The queue's end until intake starts.
+    waiting: Mutex<Option<mpsc::Receiver<Waiting>>>,
     turns: Turns,
     outbox_time: OutboxTime,
     /// Overdue incidents that cannot be read or written, with the time until which they are left alone.
     stuck: Mutex<BTreeMap<IncidentId, Instant>>,
+}
+
+/// What one source sent at once.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// The name of the source, which its alerts have too.
+    pub(crate) source: Arc<str>,
+    /// Whether the source proves who it is.
+    pub(crate) is_authenticated: bool,
+    pub(crate) alerts: Vec<Alert>,
+    /// As it came.
+    pub(crate) body: String,
 }
 
 /// Which incident an event is for.
@@ -72,52 +92,59 @@ impl Engine {
         let metrics = IngressMetrics::new(process.metrics());
         let (wake, turns) = (Wake::default(), Turns::default());
         let outbox_time = OutboxTime::default();
-        let stuck = Mutex::default();
-        Self { store, process, config, metrics, wake, turns, outbox_time, stuck }
+        let (admission, waiting) = Admission::new(&process, &config, &metrics);
+        let (waiting, stuck) = (Mutex::new(Some(waiting)), Mutex::default());
+        Self {
+            store,
+            process,
+            config,
+            metrics,
+            wake,
+            admission,
+            waiting,
+            turns,
+            outbox_time,
+            stuck,
+        }
     }
 
-    /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to,
-    /// each once.
+    /// Takes in what is accepted, until shutdown.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let waiting = self.waiting.lock().expect("no panic while it is held").take();
+        if let Some(waiting) = waiting {
+            self.process.spawn(self.clone().take_in(waiting));
+        }
+    }
+
+    /// Where room is reserved for a body before it is read.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to, each
+    /// once. What it returns is stored.
     ///
     /// # Errors
-    /// Nothing is stored.
-    pub(crate) async fn take_alerts(
+    /// Nothing is acknowledged; the sender shall come again.
+    pub(crate) async fn accept(
         &self,
-        source: &str,
-        body: &str,
-        alerts: &[Alert],
-    ) -> Result<Vec<IncidentId>, StoreError> {
-        let keys: BTreeSet<IncidentKey> =
-            alerts.iter().map(|alert| correlate(alert, &self.config.correlation)).collect();
-        let _turn = self.turns.of_all(&keys).await;
-        let mut decisions = 0;
-        loop {
-            match self.try_alerts(source, body, alerts, &keys).await {
-                Err(StoreError::Conflict { what }) => self.again(&mut decisions, what).await?,
-                answer => return answer,
-            }
-        }
+        delivery: Delivery,
+        room: Room,
+    ) -> Result<Vec<IncidentId>, ApiError> {
+        let (caller, answer) = oneshot::channel();
+        let since = self.process.clock().instant();
+        self.admission.put(Waiting { delivery, caller, since, _room: room }).await?;
+        answer.await.map_err(|_| ApiError::Draining)?
     }
 
-    async fn try_alerts(
-        &self,
-        source: &str,
-        body: &str,
-        alerts: &[Alert],
-        keys: &BTreeSet<IncidentKey>,
-    ) -> Result<Vec<IncidentId>, StoreError> {
-        let related = self.related(alerts, keys).await?;
-        let now = self.process.now();
-        let mut intake = Intake::new(self, related, now);
-        for alert in alerts {
-            intake.take(alert);
+    /// The key of the incident that an alert opens. Whoever does not prove who it is shares none with
+    /// others.
+    fn key_of(&self, delivery: &Delivery, alert: &Alert) -> IncidentKey {
+        let key = correlate(alert, &self.config.correlation);
+        match delivery.is_authenticated {
+            true => key,
+            false => IncidentKey::from(format!("{}!{}", delivery.source, key.as_str())),
         }
-        let (drafts, links) = intake.end();
-        let ids = drafts.iter().map(|draft| draft.incident.id).collect();
-        let delivered = Delivered { source: source.to_owned(), body: body.to_owned(), at: now };
-        let batch = Batch { delivered: vec![delivered], links, ..Batch::default() };
-        self.commit(batch, drafts, now).await?;
-        Ok(ids)
     }
 
     /// What the alerts may go into. The known incident of an alert may have another key than the alert
@@ -125,10 +152,10 @@ impl Engine {
     /// beside an incident that cannot be read.
     async fn related(
         &self,
-        alerts: &[Alert],
+        alerts: impl Iterator<Item = &Alert>,
         keys: &BTreeSet<IncidentKey>,
     ) -> Result<Related, StoreError> {
-        let known: BTreeSet<AlertKey> = alerts.iter().map(AlertKey::of).collect();
+        let known: BTreeSet<AlertKey> = alerts.map(AlertKey::of).collect();
         let known: Vec<AlertKey> = known.into_iter().collect();
         let mut all = keys.clone();
         loop {
@@ -137,7 +164,7 @@ impl Engine {
             let count = all.len();
             all.extend(related.incidents.values().map(|stored| stored.incident.key.clone()));
             for (id, shut) in &related.unreadable {
-                all.extend(shut.as_ref().map(|key| intake::beside(key, *id)));
+                all.extend(shut.as_ref().map(|key| decide::beside(key, *id)));
             }
             if all.len() == count {
                 for id in related.unreadable.keys() {
@@ -156,7 +183,7 @@ impl Engine {
         &self,
         mut alerts: Vec<Alert>,
     ) -> Result<Vec<Alert>, StoreError> {
-        let related = self.related(&alerts, &BTreeSet::new()).await?;
+        let related = self.related(alerts.iter(), &BTreeSet::new()).await?;
         let is_known = |alert: &Alert| {
             let id = related.links.get(&AlertKey::of(alert));
             let stored = id.and_then(|id| related.incidents.get(id));

@@ -1,5 +1,7 @@
 //! What a request to ingress can be answered instead of a result.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +29,9 @@ pub(crate) enum ApiError {
     TooSlow,
     #[error("temporarily unavailable")]
     Store(#[from] StoreError),
+    /// Deliveries that were to be stored together were not.
+    #[error("temporarily unavailable")]
+    NotStored(#[source] Arc<StoreError>),
     #[error("the agent did not take it: {0}")]
     Agent(#[from] rpc::a2a::ClientError),
 }
@@ -38,9 +43,11 @@ impl ApiError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Overloaded(_) | Self::Draining | Self::TooSlow | Self::Store(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Overloaded(_)
+            | Self::Draining
+            | Self::TooSlow
+            | Self::Store(_)
+            | Self::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Agent(_) => StatusCode::BAD_GATEWAY,
         }
     }

@@ -1,15 +1,18 @@
 //! What ingress counts.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
 use crate::engine::Work;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct Delivery {
+pub(crate) struct DeliveryLabel {
     pub(crate) source: &'static str,
     pub(crate) status: u16,
 }
@@ -24,12 +27,22 @@ struct WorkLabel {
     work: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct IngressMetrics {
-    pub(crate) deliveries: Family<Delivery, Counter>,
+    pub(crate) deliveries: Family<DeliveryLabel, Counter>,
     pub(crate) phases_entered: Family<PhaseLabel, Counter>,
     given_up: Family<WorkLabel, Counter>,
     dead_letters: Family<WorkLabel, Gauge>,
+    pub(crate) queue_depth: Gauge,
+    pub(crate) oldest_age: Gauge<f64, AtomicU64>,
+    pub(crate) batch_deliveries: Histogram,
+    pub(crate) commit_seconds: Histogram,
+    shed: Family<ClassLabel, Counter>,
 }
 
 impl IngressMetrics {
@@ -39,6 +52,10 @@ impl IngressMetrics {
 
     pub(crate) fn given_up_of(&self, work: Work) -> Counter {
         self.given_up.get_or_create_owned(&WorkLabel { work: work.name() })
+    }
+
+    pub(crate) fn shed_of(&self, class: &'static str) -> Counter {
+        self.shed.get_or_create_owned(&ClassLabel { class })
     }
 
     pub(crate) fn new(metrics: &Metrics) -> Self {
@@ -61,6 +78,31 @@ impl IngressMetrics {
             dead_letters: metrics.register(
                 "dead_letters",
                 "Effects that were given up and wait for somebody to replay them",
+                Family::default(),
+            ),
+            queue_depth: metrics.register(
+                "intake_queue_depth",
+                "Deliveries that wait to be taken in",
+                Gauge::default(),
+            ),
+            oldest_age: metrics.register(
+                "intake_oldest_age_seconds",
+                "How long the oldest delivery of the batch in hand had waited",
+                Gauge::default(),
+            ),
+            batch_deliveries: metrics.register(
+                "intake_batch_deliveries",
+                "Deliveries that were decided and committed together",
+                Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            ),
+            commit_seconds: metrics.register(
+                "intake_batch_seconds",
+                "Time from taking a batch to its answers, the commit among it",
+                Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            ),
+            shed: metrics.register(
+                "intake_shed",
+                "Deliveries that were answered 503 as there was no room, by class",
                 Family::default(),
             ),
         }

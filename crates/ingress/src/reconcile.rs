@@ -76,10 +76,11 @@ impl Reconciler {
         let read =
             Format::Alertmanager.read(ALERTMANAGER, &headers, body.as_bytes(), severities, now);
         let unknown = api.engine.unknown_firing(read?.alerts).await?;
-        if !unknown.is_empty() {
-            api.take_alerts(ALERTMANAGER, &body, &unknown).await?;
+        let count = unknown.len();
+        if count > 0 {
+            api.take_alerts(ALERTMANAGER, body, unknown).await?;
         }
-        Ok(unknown.len())
+        Ok(count)
     }
 
     fn is_ours(&self, alert: &Value) -> bool {

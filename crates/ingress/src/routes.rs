@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -17,13 +17,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::Stored;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use webhooks::Format;
 
 use crate::dead_letters;
-use crate::engine::{Engine, Subject};
+use crate::engine::{Delivery, Engine, Subject};
 use crate::error::{ApiError, BadField};
-use crate::metrics::Delivery;
+use crate::metrics::DeliveryLabel;
 use crate::performer::Performer;
 
 /// The name of the one source.
@@ -39,8 +38,6 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Api {
     pub(crate) engine: Arc<Engine>,
     pub(crate) performer: Arc<Performer>,
-    /// One permit for each delivery that may be held in memory.
-    pub(crate) waiting: Arc<Semaphore>,
 }
 
 pub(crate) fn routes(api: Api) -> Router {
@@ -77,14 +74,16 @@ async fn take_alertmanager(State(api): State<Api>, request: Request) -> Response
             error.into_response()
         }
     };
-    let label = Delivery { source: ALERTMANAGER, status: answer.status().as_u16() };
+    let label = DeliveryLabel { source: ALERTMANAGER, status: answer.status().as_u16() };
     api.engine.metrics.deliveries.get_or_create(&label).inc();
     answer
 }
 
 async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, ApiError> {
     // Before the body is read: what waits in memory is bounded from its first byte.
-    let _permit = api.permit()?;
+    let length = request.body().size_hint().exact();
+    let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let room = api.engine.admission().reserve(length).await?;
     let reading = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, api));
     let body = reading.await.map_err(|_| ApiError::TooSlow)?;
     let body = read_body(api, body)?;
@@ -92,8 +91,9 @@ async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, A
         (&api.engine.config.mapping.severities, api.engine.process.clock().now());
     let reading =
         Format::Alertmanager.read(ALERTMANAGER, &HeaderMap::new(), &body, severities, now)?;
-    let text = String::from_utf8_lossy(&body);
-    Ok(api.engine.take_alerts(ALERTMANAGER, &text, &reading.alerts).await?)
+    let (source, alerts) = (ALERTMANAGER.into(), reading.alerts);
+    let body = String::from_utf8_lossy(&body).into_owned();
+    api.engine.accept(Delivery { source, is_authenticated: true, alerts, body }, room).await
 }
 
 impl Api {
@@ -103,26 +103,16 @@ impl Api {
         stored.ok_or_else(|| ApiError::NotFound(id.to_string()))
     }
 
-    /// Stores alerts, unless too many deliveries wait already.
+    /// Stores alerts that came by another way than a webhook.
     pub(crate) async fn take_alerts(
         &self,
         source: &str,
-        body: &str,
-        alerts: &[Alert],
+        body: String,
+        alerts: Vec<Alert>,
     ) -> Result<Vec<IncidentId>, ApiError> {
-        let _permit = self.permit()?;
-        Ok(self.engine.take_alerts(source, body, alerts).await?)
-    }
-}
-
-impl Api {
-    /// A place for one delivery, unless too many wait or this process is about to end.
-    fn permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        if self.engine.process.shutdown_token().is_cancelled() {
-            return Err(ApiError::Draining);
-        }
-        let capacity = self.engine.config.queue_capacity;
-        self.waiting.try_acquire().map_err(|_| ApiError::Overloaded(capacity))
+        let room = self.engine.admission().reserve(Some(body.len())).await?;
+        let delivery = Delivery { source: source.into(), is_authenticated: true, alerts, body };
+        self.engine.accept(delivery, room).await
     }
 }
 

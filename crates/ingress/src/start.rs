@@ -7,7 +7,6 @@ use anyhow::Context;
 use rpc::a2a::Server;
 use service::{Process, ProcessIdentity, Running};
 use store::{OpenOptions, Opened, Store};
-use tokio::sync::Semaphore;
 
 use crate::agent::IngressAgent;
 use crate::config::Config;
@@ -47,14 +46,14 @@ pub async fn start_with(
 ) -> anyhow::Result<Running> {
     let card = card::card(&config.address()?);
     let options = config.a2a.open().context("settings of `a2a`")?;
-    let waiting = Arc::new(Semaphore::new(config.queue_capacity));
     let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
     let last = store.clone();
     process.at_end(async move { last.close().await });
     let engine = Arc::new(Engine::new(store, process.clone(), config));
+    engine.start();
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconciler = Reconciler::new(&engine.config)?;
-    let api = Api { engine, performer: performer.clone(), waiting };
+    let api = Api { engine, performer: performer.clone() };
     let host = rpc::Host::new(
         process.time_source(),
         process.id_source(),

@@ -1,175 +1,140 @@
-//! Which incident each alert of a delivery goes into: decided on what was read at once, without a
-//! database. One incident may take thousands of alerts, and is written once.
+//! The one task that takes deliveries in: it takes what waits, decides all of it at once on what is
+//! stored, commits one batch and answers each. It waits for no more to come. A delivery that cannot
+//! be stored fails alone. At shutdown it answers what is in the queue, and ends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use incident::{
-    Alert, EntryKind, Event, Incident, IncidentId, IncidentKey, Limits, Opening, Phase,
-    TimelineEntry, correlate,
-};
-use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
-use store::{AlertKey, Related, Stored};
+use incident::{IncidentId, IncidentKey};
+use store::{Batch, Delivered, StoreError};
+use tokio::sync::mpsc;
 
-use super::Engine;
-use super::draft::Draft;
+use super::admission::Waiting;
+use super::decide::Decision;
+use super::{Delivery, Engine};
+use crate::error::ApiError;
 
-pub(super) struct Intake<'a> {
-    engine: &'a Engine,
-    now: Timestamp,
-    /// As they will be.
-    links: BTreeMap<AlertKey, IncidentId>,
-    new_links: BTreeMap<AlertKey, IncidentId>,
-    /// Incidents that no alert has gone into yet.
-    stored: BTreeMap<IncidentId, Stored>,
-    drafts: BTreeMap<IncidentId, Draft>,
-    of_key: HashMap<IncidentKey, Vec<IncidentId>>,
-    /// Keys whose open incident cannot be read.
-    shut: BTreeMap<IncidentKey, IncidentId>,
-}
+/// Deliveries in one batch.
+const MOST: usize = 256;
+/// Bytes of bodies in one batch; a single delivery may have more.
+const MOST_BYTES: usize = 8 << 20;
 
-/// The key of what would go into an open incident that cannot be read: an incident of its own, as
-/// nothing that is reported may be lost and nothing else held up for it.
-pub(super) fn beside(key: &IncidentKey, unreadable: IncidentId) -> IncidentKey {
-    IncidentKey::from(format!("{} beside {unreadable}", key.as_str()))
-}
-
-impl<'a> Intake<'a> {
-    pub(super) fn new(engine: &'a Engine, related: Related, now: Timestamp) -> Self {
-        let mut of_key: HashMap<IncidentKey, Vec<IncidentId>> = HashMap::new();
-        for (id, stored) in &related.incidents {
-            of_key.entry(stored.incident.key.clone()).or_default().push(*id);
-        }
-        let (links, stored) = (related.links, related.incidents);
-        let (new_links, drafts) = (BTreeMap::new(), BTreeMap::new());
-        let shut =
-            related.unreadable.into_iter().filter_map(|(id, key)| Some((key?, id))).collect();
-        Self { engine, now, links, new_links, stored, drafts, of_key, shut }
-    }
-
-    pub(super) fn take(&mut self, alert: &Alert) {
-        let alert_key = AlertKey::of(alert);
-        let known = self.links.get(&alert_key).copied();
-        if let Some(known) = known.filter(|known| self.takes(*known, alert)) {
-            return self.report(known, alert_key, alert);
-        }
-        if !alert.is_firing() {
-            // The end of an alert that never fired here: there is nothing to end.
-            return;
-        }
-        let mut key = correlate(alert, &self.engine.config.correlation);
-        let mut shut = None;
-        while let Some(unreadable) = self.shut.get(&key).copied() {
-            (key, shut) = (beside(&key, unreadable), Some(unreadable));
-        }
-        let (open, latest) = (self.open_of(&key), self.latest_of(&key).or(shut));
-        let taker = open.or(latest).filter(|taker| self.takes(*taker, alert));
-        let id = taker.unwrap_or_else(|| self.open(alert, key, latest));
-        self.report(id, alert_key, alert);
-    }
-
-    /// What is to be written.
-    pub(super) fn end(self) -> (Vec<Draft>, Vec<(AlertKey, IncidentId)>) {
-        (self.drafts.into_values().collect(), self.new_links.into_iter().collect())
-    }
-
-    fn incident(&self, id: IncidentId) -> Option<&Incident> {
-        let draft = self.drafts.get(&id).map(|draft| &draft.incident);
-        draft.or_else(|| self.stored.get(&id).map(|stored| &stored.incident))
-    }
-
-    fn incidents_of(&self, key: &IncidentKey) -> impl Iterator<Item = &Incident> {
-        let ids = self.of_key.get(key).into_iter().flatten();
-        ids.filter_map(|id| self.incident(*id))
-    }
-
-    fn open_of(&self, key: &IncidentKey) -> Option<IncidentId> {
-        let mut incidents = self.incidents_of(key);
-        incidents.find(|incident| !incident.phase.is_final()).map(|incident| incident.id)
-    }
-
-    fn latest_of(&self, key: &IncidentKey) -> Option<IncidentId> {
-        let newest =
-            self.incidents_of(key).max_by_key(|incident| (incident.opened_at, incident.id));
-        newest.map(|incident| incident.id)
-    }
-
-    fn takes(&self, id: IncidentId, alert: &Alert) -> bool {
-        let Some(incident) = self.incident(id) else { return false };
-        match fate(incident, alert, self.now, self.engine.limits()) {
-            Fate::Takes => true,
-            Fate::Refuses => false,
-            // Two incidents of one target are never open at a time.
-            Fate::Reopens => self.open_of(&incident.key).is_none(),
+impl Engine {
+    pub(super) async fn take_in(self: Arc<Self>, mut queue: mpsc::Receiver<Waiting>) {
+        let shutdown = self.process.shutdown_token();
+        let mut waiting = Vec::new();
+        loop {
+            if waiting.is_empty() {
+                tokio::select! {
+                    biased;
+                    count = queue.recv_many(&mut waiting, MOST) => if count == 0 { return },
+                    () = shutdown.cancelled(), if !queue.is_closed() => queue.close(),
+                }
+            }
+            let batch = take_batch(&mut waiting);
+            if !batch.is_empty() {
+                self.take_batch(batch).await;
+            }
+            self.admission.look();
         }
     }
 
-    fn report(&mut self, id: IncidentId, alert_key: AlertKey, alert: &Alert) {
-        if let Some(stored) = self.stored.remove(&id) {
-            self.drafts.insert(id, Draft::of(stored));
-        }
-        if self.links.insert(alert_key.clone(), id) != Some(id) {
-            self.new_links.insert(alert_key, id);
-        }
-        if let Some(draft) = self.drafts.get_mut(&id) {
-            draft.take(Event::AlertReported(alert.clone()), self.now, self.engine.limits());
+    async fn take_batch(&self, batch: Vec<Waiting>) {
+        let clock = self.process.clock();
+        let begun = clock.instant();
+        let oldest = batch.iter().map(|one| one.since).min().unwrap_or(begun);
+        self.metrics.oldest_age.set((begun - oldest).as_secs_f64());
+        self.metrics.batch_deliveries.observe(batch.len() as f64);
+        self.answer(batch).await;
+        self.metrics.commit_seconds.observe((clock.instant() - begun).as_secs_f64());
+        self.metrics.oldest_age.set(0.0);
+    }
+
+    /// Stores all of a batch, or else each delivery that can be.
+    async fn answer(&self, batch: Vec<Waiting>) {
+        let deliveries: Vec<&Delivery> = batch.iter().map(|one| &one.delivery).collect();
+        match self.store_all(&deliveries).await {
+            Ok(answers) => {
+                for (one, incidents) in batch.into_iter().zip(answers) {
+                    // A caller that went away needs no answer.
+                    let _ = one.caller.send(Ok(incidents));
+                }
+            }
+            Err(error) if batch.len() > 1 && !is_of_all(&error) => {
+                for one in batch {
+                    Box::pin(self.answer(vec![one])).await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(?error, deliveries = batch.len(), "deliveries were not stored");
+                let error = Arc::new(error);
+                for one in batch {
+                    let _ = one.caller.send(Err(ApiError::NotStored(error.clone())));
+                }
+            }
         }
     }
 
-    fn open(&mut self, alert: &Alert, key: IncidentKey, follows: Option<IncidentId>) -> IncidentId {
-        let described = self.engine.config.mapping.describe(alert);
-        let opening = Opening {
-            id: IncidentId::new(self.engine.process.new_id()),
-            key: key.clone(),
-            title: described.title,
-            description: described.description,
-            severity: alert.severity,
-            affected_systems: described.affected_systems,
-            tags: described.tags,
-            follows,
-            is_authenticated: true,
-        };
-        let incident = Incident::open(opening, self.now, self.engine.limits());
-        let id = incident.id;
-        let summary = format!("incident opened: {}", incident.title);
-        let entry = TimelineEntry::new(self.now, "ingress", EntryKind::IncidentOpened, summary)
-            .with_detail(json!({"incident_id": id, "severity": incident.severity,
-                "affected_systems": incident.affected_systems, "follows": incident.follows}));
-        self.of_key.entry(key).or_default().push(id);
-        self.drafts.insert(id, Draft::new(incident, entry));
-        id
+    /// Decides on deliveries until what was decided is stored, and returns the incidents of each.
+    async fn store_all(
+        &self,
+        deliveries: &[&Delivery],
+    ) -> Result<Vec<Vec<IncidentId>>, StoreError> {
+        let mut keys = BTreeSet::new();
+        for delivery in deliveries {
+            keys.extend(delivery.alerts.iter().map(|alert| self.key_of(delivery, alert)));
+        }
+        let _turn = self.turns.of_all(&keys).await;
+        let mut decisions = 0;
+        loop {
+            match self.try_store(deliveries, &keys).await {
+                Err(StoreError::Conflict { what }) => self.again(&mut decisions, what).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_store(
+        &self,
+        deliveries: &[&Delivery],
+        keys: &BTreeSet<IncidentKey>,
+    ) -> Result<Vec<Vec<IncidentId>>, StoreError> {
+        let alerts = deliveries.iter().flat_map(|delivery| &delivery.alerts);
+        let related = self.related(alerts, keys).await?;
+        let now = self.process.now();
+        let mut decision = Decision::new(self, related, now);
+        let answers = deliveries.iter().map(|delivery| {
+            let taken = delivery.alerts.iter().filter_map(|alert| decision.take(delivery, alert));
+            Vec::from_iter(taken.collect::<BTreeSet<_>>())
+        });
+        let answers = answers.collect();
+        let (drafts, links) = decision.end();
+        let delivered = deliveries.iter().map(|delivery| Delivered {
+            source: delivery.source.to_string(),
+            body: delivery.body.clone(),
+            at: now,
+        });
+        let batch = Batch { delivered: delivered.collect(), links, ..Batch::default() };
+        self.commit(batch, drafts, now).await?;
+        Ok(answers)
     }
 }
 
-/// What an alert means to an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It belongs to it.
-    Takes,
-    /// It is over, and begins anew.
-    Reopens,
-    /// It is over, and this is another story.
-    Refuses,
-}
-
-fn fate(incident: &Incident, alert: &Alert, now: Timestamp, limits: &Limits) -> Fate {
-    let ended_at = match &incident.phase {
-        Phase::Closed { at, .. } | Phase::Suppressed { at, .. } => *at,
-        _ => return Fate::Takes,
+/// Takes what fits into one batch; the rest stays, in order. Whoever does not wait any more is not
+/// acknowledged, and need not be stored.
+fn take_batch(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
+    waiting.retain(|one| !one.caller.is_closed());
+    let mut bytes = 0;
+    let fits = |one: &&Waiting| {
+        let is_first = bytes == 0;
+        bytes += one.delivery.body.len();
+        is_first || bytes <= MOST_BYTES
     };
-    if !alert.is_firing() {
-        return Fate::Takes;
-    }
-    let own = incident
-        .alerts
-        .iter()
-        .map(|tracked| &tracked.alert)
-        .find(|known| known.source == alert.source && known.fingerprint == alert.fingerprint);
-    let Some(own) = own else { return Fate::Refuses };
-    // A late report of an episode this incident has seen belongs to it, however old it is.
-    if own.starts_at >= alert.starts_at && !own.is_firing() {
-        return Fate::Takes;
-    }
-    let window = SignedDuration::from_secs(limits.reopen_seconds.try_into().unwrap_or(i64::MAX));
-    if now.duration_since(ended_at) > window { Fate::Refuses } else { Fate::Reopens }
+    let count = waiting.iter().take_while(fits).count();
+    waiting.drain(..count).collect()
+}
+
+/// Whether every delivery would fail with it.
+fn is_of_all(error: &StoreError) -> bool {
+    error.is_transient() || matches!(error, StoreError::Closed | StoreError::Unavailable(_))
 }

@@ -78,9 +78,9 @@ async fn twenty_megabytes_are_413() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_503_with_a_time_to_come_back() {
-    let world = World::alone(|config| config.queue_capacity = 1).await;
+async fn a_body_without_room_is_503_with_a_time_to_come_back() {
     let text = firing("db-1");
+    let world = World::alone(|config| config.queue_bytes = text.len() + 1024).await;
     let (first, rest) = text.split_at(20);
     let mut slow = TcpStream::connect(&world.config.listen).await.unwrap();
     let head = format!(
