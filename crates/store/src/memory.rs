@@ -1,7 +1,9 @@
 //! The database in memory, for simulation: the same promises as on disk, no chance, no thread and
 //! no clock but the one it is given. It outlives the simulated processes that use it.
 
+mod alerts;
 mod changes;
+mod deliveries;
 mod faults;
 mod incidents;
 mod journal;

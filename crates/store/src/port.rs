@@ -157,7 +157,7 @@ pub struct Refusal {
 /// What the journal keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Bodies and refusals from before are forgotten.
+    /// Bodies, refusals and alerts that ended from before are forgotten.
     pub before: Timestamp,
     /// Bytes of bodies that are kept at most, about; the oldest go first.
     pub bytes: i64,
@@ -236,8 +236,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Commits a batch, alone or with others that wait.
     ///
     /// Fails with [`StoreError::Conflict`] where a base or an alert's version is history, a repeat is
-    /// none, or another incident of the key is open, and with [`StoreError::Lost`] where an outbox row is not this replica's any more; then
-    /// nothing of the batch is stored.
+    /// none, or another incident of the key is open, and with [`StoreError::Lost`] where an outbox row
+    /// is not this replica's any more; then nothing of the batch is stored. Repeats are held against
+    /// what was stored before the batch.
     fn commit(&self, batch: Batch) -> StoreFuture<'_, ()>;
 
     fn related(&self, alerts: Vec<AlertKey>, keys: Vec<IncidentKey>) -> StoreFuture<'_, Related>;
@@ -266,48 +267,36 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The alerts of an incident, by key; `after` is the one to go on from.
     fn alerts_of(
         &self,
-        _incident: IncidentId,
-        _after: Option<AlertKey>,
-        _limit: u32,
-    ) -> StoreFuture<'_, Vec<AlertRow>> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+        incident: IncidentId,
+        after: Option<AlertKey>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>>;
 
     /// The alerts of a source that fire and are held back or in an open incident, by fingerprint;
     /// `after` is the one to go on from.
     fn firing_alerts(
         &self,
-        _source: String,
-        _after: Option<String>,
-        _limit: u32,
-    ) -> StoreFuture<'_, Vec<AlertRow>> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+        source: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>>;
 
     /// Alerts that fire and are held back, by key; `after` is the one to go on from.
-    fn held_alerts(&self, _after: Option<AlertKey>, _limit: u32) -> StoreFuture<'_, Vec<AlertRow>> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+    fn held_alerts(&self, after: Option<AlertKey>, limit: u32) -> StoreFuture<'_, Vec<AlertRow>>;
 
     /// The journal after `id`, in the order of its commits.
-    fn deliveries(&self, _after: i64, _limit: u32) -> StoreFuture<'_, Vec<DeliveryRow>> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+    fn deliveries(&self, after: i64, limit: u32) -> StoreFuture<'_, Vec<DeliveryRow>>;
 
-    /// Forgets some of what the journal need not keep, and says how many rows: call it until it says 0.
-    fn prune(&self, _retention: Retention) -> StoreFuture<'_, u64> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+    /// Forgets some of what need not be kept, and says how many rows: call it until it says 0. Goes by
+    /// the age and the bytes of bodies, of which the newest stays, by the age of refusals, and by the
+    /// last report of alerts that are resolved and whose incident is over.
+    fn prune(&self, retention: Retention) -> StoreFuture<'_, u64>;
 
     /// Adds to the counts of refused requests.
-    fn record_refusals(&self, _refusals: Vec<Refusal>) -> StoreFuture<'_, ()> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+    fn record_refusals(&self, refusals: Vec<Refusal>) -> StoreFuture<'_, ()>;
 
     /// Refused requests, the newest minute first.
-    fn refusals(&self, _limit: u32) -> StoreFuture<'_, Vec<Refusal>> {
-        Box::pin(async { Err(StoreError::Closed) })
-    }
+    fn refusals(&self, limit: u32) -> StoreFuture<'_, Vec<Refusal>>;
 
     // Outbox.
 

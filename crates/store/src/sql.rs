@@ -1,11 +1,14 @@
 //! The store on SQL: the same statements for SQLite and PostgreSQL.
 
+mod alert_rows;
+mod alerts;
 mod attempts;
 mod batch;
 mod changes;
 mod committer;
 mod hints;
 mod incidents;
+mod journal;
 mod names;
 mod outbox;
 mod owner;
@@ -27,9 +30,9 @@ use sqlx::postgres::PgPool;
 use crate::database::Database;
 use crate::sqlite::SqliteFile;
 use crate::{
-    AlertKey, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
-    LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture, Stored,
-    TargetLock,
+    AlertKey, AlertRow, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
+    DeliveryRow, LockedTarget, OpenOptions, OutboxRow, Refusal, Related, Retention, Store,
+    StoreError, StoreFuture, Stored, TargetLock,
 };
 use committer::{Committer, Writer};
 use hints::Hints;
@@ -52,6 +55,7 @@ pub(crate) struct SqlStore {
     committer: Committer,
     time: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     hints: Hints,
+    size: journal::Size,
     /// What keeps other processes out of a file.
     file: Option<SqliteFile>,
 }
@@ -91,7 +95,8 @@ impl SqlStore {
             lock: file.as_ref().map(|file| Arc::downgrade(&file.lock)),
         };
         let (committer, hints) = (Committer::start(writer), Hints::default());
-        Self { database, owner, claims, committer, time: options.time.clone(), hints, file }
+        let (time, size) = (options.time.clone(), journal::Size::default());
+        Self { database, owner, claims, committer, time, hints, size, file }
     }
 
     /// Commits a write.
@@ -141,6 +146,44 @@ impl Store for SqlStore {
 
     fn overdue(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<IncidentId>> {
         call(self.overdue_incidents(now, limit))
+    }
+
+    fn alerts_of(
+        &self,
+        incident: IncidentId,
+        after: Option<AlertKey>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>> {
+        call(self.alerts_of_incident(incident, after, limit))
+    }
+
+    fn firing_alerts(
+        &self,
+        source: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>> {
+        call(self.firing_alerts_of(source, after, limit))
+    }
+
+    fn held_alerts(&self, after: Option<AlertKey>, limit: u32) -> StoreFuture<'_, Vec<AlertRow>> {
+        call(self.held_back_alerts(after, limit))
+    }
+
+    fn deliveries(&self, after: i64, limit: u32) -> StoreFuture<'_, Vec<DeliveryRow>> {
+        call(self.delivery_rows(after, limit))
+    }
+
+    fn prune(&self, retention: Retention) -> StoreFuture<'_, u64> {
+        call(self.prune_journal(retention))
+    }
+
+    fn record_refusals(&self, refusals: Vec<Refusal>) -> StoreFuture<'_, ()> {
+        call(async move { self.write(Write::AddRefusals { refusals }).await?.done() })
+    }
+
+    fn refusals(&self, limit: u32) -> StoreFuture<'_, Vec<Refusal>> {
+        call(self.newest_refusals(limit))
     }
 
     fn claim_outbox(

@@ -14,10 +14,12 @@ use suite::harness::Harness;
 const AT_ONCE: usize = 4;
 
 mod suite {
+    pub(crate) mod alerts;
     pub(crate) mod audit;
     pub(crate) mod changes;
     pub(crate) mod harness;
     pub(crate) mod incidents;
+    pub(crate) mod journal;
     pub(crate) mod outbox;
     pub(crate) mod replicas;
     pub(crate) mod sample;
@@ -52,6 +54,35 @@ macro_rules! behaviours {
                 incidents: a_batch_that_fails_spoils_no_other;
                 incidents: an_empty_batch_and_a_delivery_alone_are_committed;
                 incidents: a_restart_finds_everything;
+                alerts: a_new_alert_reads_back;
+                alerts: news_replaces_an_alert_and_counts;
+                alerts: an_alert_whose_version_is_history_conflicts;
+                alerts: an_alert_is_written_once_in_a_batch;
+                alerts: an_alert_of_an_unknown_incident_stores_nothing;
+                alerts: alerts_and_their_incidents_are_read_together;
+                alerts: a_key_of_any_text_is_kept_apart;
+                alerts: repeats_are_counted;
+                alerts: a_repeat_that_says_otherwise_conflicts;
+                alerts: a_repeat_of_a_closed_incident_conflicts;
+                alerts: a_repeat_of_what_is_held_back_conflicts;
+                alerts: a_batch_with_one_false_repeat_stores_nothing;
+                alerts: a_false_repeat_spoils_no_other;
+                alerts: repeats_at_once_are_counted_exactly;
+                alerts: a_repeat_beside_what_ends_it_comes_before_it_or_conflicts;
+                alerts: of_many_reports_of_a_new_alert_one_wins;
+                alerts: the_alerts_of_an_incident_come_in_pages;
+                alerts: the_firing_alerts_of_a_source_come_in_pages;
+                alerts: held_alerts_come_in_pages;
+                alerts: a_restart_finds_the_alerts;
+                journal: bodies_are_read_in_their_order_and_in_pages;
+                journal: every_body_is_kept_as_it_came;
+                journal: bodies_are_forgotten_by_age;
+                journal: bodies_are_forgotten_by_bytes;
+                journal: the_newest_body_stays;
+                journal: a_long_journal_is_forgotten_in_pieces;
+                journal: alerts_that_ended_are_forgotten;
+                journal: refusals_are_counted_by_minute;
+                journal: refusals_are_forgotten_by_age;
                 audit: a_timeline_grows_and_verifies;
                 audit: a_timeline_is_read_in_pages;
                 audit: the_end_of_the_chain_is_in_the_base;
@@ -126,6 +157,10 @@ macro_rules! behaviours {
                 incidents: replicas_that_write_from_one_base_do_not_overwrite;
                 incidents: racing_replicas_open_one_incident_of_a_key;
                 incidents: replicas_that_reopen_and_open_of_one_key_do_not_both;
+                alerts: replicas_that_bring_one_new_alert_store_it_once;
+                alerts: replicas_count_repeats_exactly;
+                alerts: replicas_that_take_alerts_in_other_orders_do_not_wait_forever;
+                journal: replicas_forget_together;
                 targets: racing_replicas_never_get_the_same_token;
                 changes: racing_replicas_begin_one_change_of_a_target;
                 changes: racing_replicas_never_lower_a_fence;
@@ -151,6 +186,7 @@ macro_rules! behaviours {
             }
             written {
                 incidents: an_unreadable_incident_harms_no_other;
+                alerts: an_alert_whose_body_cannot_be_read_is_what_its_row_says;
                 audit: a_reader_beside_the_store_sees_the_same;
                 audit: a_timeline_without_its_incident_is_found;
             }

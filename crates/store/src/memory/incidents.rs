@@ -105,7 +105,13 @@ impl Incidents {
         self.links.insert(alert, id);
     }
 
-    pub(super) fn related(&self, alerts: &[AlertKey], keys: &[IncidentKey]) -> Related {
+    /// The incidents that alerts are linked to, those of keys, and `others`.
+    pub(super) fn related(
+        &self,
+        alerts: &[AlertKey],
+        keys: &[IncidentKey],
+        others: &[IncidentId],
+    ) -> Related {
         let mut related = Related::default();
         for alert in alerts {
             if let Some(id) = self.links.get(alert) {
@@ -114,7 +120,8 @@ impl Incidents {
         }
         let open = keys.iter().filter_map(|key| self.open.get(key));
         let newest = keys.iter().filter_map(|key| self.history.get(key)?.last()).map(|(_, id)| id);
-        let ids: Vec<_> = related.links.values().chain(open).chain(newest).copied().collect();
+        let ids = related.links.values().chain(others).chain(open).chain(newest);
+        let ids: Vec<_> = ids.copied().collect();
         for id in ids {
             related.incidents.extend(self.get(id).map(|stored| (id, stored)));
         }
@@ -123,6 +130,10 @@ impl Incidents {
 
     pub(super) fn get(&self, id: IncidentId) -> Option<Stored> {
         self.rows.get(&id).map(|row| row.stored.clone())
+    }
+
+    pub(super) fn is_open(&self, id: IncidentId) -> bool {
+        self.rows.get(&id).is_some_and(|row| !row.stored.incident.phase.is_final())
     }
 
     pub(super) fn newest(&self, limit: u32, before: Option<IncidentId>) -> Vec<Stored> {

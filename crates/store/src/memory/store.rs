@@ -21,9 +21,9 @@ use super::tables::Tables;
 use super::targets::Approval;
 use super::{Contents, MemoryDatabase};
 use crate::{
-    AlertKey, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
-    LockedTarget, OpenOptions, OutboxRow, Related, Store, StoreError, StoreFuture, Stored,
-    TargetLock,
+    AlertKey, AlertRow, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
+    DeliveryRow, LockedTarget, OpenOptions, OutboxRow, Refusal, Related, Retention, Store,
+    StoreError, StoreFuture, Stored, TargetLock,
 };
 
 pub(super) struct MemoryStore {
@@ -147,7 +147,7 @@ impl Store for MemoryStore {
     }
 
     fn related(&self, alerts: Vec<AlertKey>, keys: Vec<IncidentKey>) -> StoreFuture<'_, Related> {
-        self.read("related", move |tables, _| Ok(tables.incidents.related(&alerts, &keys)))
+        self.read("related", move |tables, _| Ok(tables.related(&alerts, &keys)))
     }
 
     fn incident(&self, id: IncidentId) -> StoreFuture<'_, Option<Stored>> {
@@ -172,6 +172,62 @@ impl Store for MemoryStore {
 
     fn overdue(&self, now: Timestamp, limit: u32) -> StoreFuture<'_, Vec<IncidentId>> {
         self.read("overdue", move |tables, _| Ok(tables.incidents.overdue(now, limit)))
+    }
+
+    fn alerts_of(
+        &self,
+        incident: IncidentId,
+        after: Option<AlertKey>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>> {
+        self.read("alerts_of", move |tables, _| {
+            let is_its = |row: &AlertRow| row.incident == Some(incident);
+            Ok(tables.alerts.page(after.as_ref(), limit, is_its))
+        })
+    }
+
+    fn firing_alerts(
+        &self,
+        source: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<AlertRow>> {
+        self.read("firing_alerts", move |tables, _| {
+            let incidents = &tables.incidents;
+            let after = after.map(|fingerprint| AlertKey { source: source.clone(), fingerprint });
+            let fits = |row: &AlertRow| {
+                row.alert.source == source
+                    && row.alert.is_firing()
+                    && (row.held.is_some() || row.incident.is_some_and(|id| incidents.is_open(id)))
+            };
+            Ok(tables.alerts.page(after.as_ref(), limit, fits))
+        })
+    }
+
+    fn held_alerts(&self, after: Option<AlertKey>, limit: u32) -> StoreFuture<'_, Vec<AlertRow>> {
+        self.read("held_alerts", move |tables, _| {
+            let is_held = |row: &AlertRow| row.alert.is_firing() && row.held.is_some();
+            Ok(tables.alerts.page(after.as_ref(), limit, is_held))
+        })
+    }
+
+    fn deliveries(&self, after: i64, limit: u32) -> StoreFuture<'_, Vec<DeliveryRow>> {
+        self.read("deliveries", move |tables, _| Ok(tables.deliveries.after(after, limit)))
+    }
+
+    fn prune(&self, retention: Retention) -> StoreFuture<'_, u64> {
+        self.write("prune", retention, |tables, _, retention| Ok(tables.prune(retention)))
+    }
+
+    fn record_refusals(&self, refusals: Vec<Refusal>) -> StoreFuture<'_, ()> {
+        self.write("record_refusals", refusals, |tables, _, refusals| {
+            tables.deliveries.refuse(refusals);
+            Ok(())
+        })
+    }
+
+    fn refusals(&self, limit: u32) -> StoreFuture<'_, Vec<Refusal>> {
+        self.read("refusals", move |tables, _| Ok(tables.deliveries.refusals(limit)))
     }
 
     fn claim_outbox(

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use super::SqlStore;
+use super::alerts::{self, Alerts};
 use super::hints::TELL;
 use super::owner::Me;
 use super::write::Write;
@@ -28,12 +29,17 @@ impl SqlStore {
     }
 }
 
-/// An incident is written once: the second write has not seen the first.
+/// An incident or an alert is written once: the second write has not seen the first.
 fn check(batch: &Batch) -> Result<(), StoreError> {
     let mut seen = HashSet::new();
     let mut ids = batch.incidents.iter().map(|write| write.incident.id);
-    let twice = ids.find(|id| !seen.insert(*id));
-    twice.map_or(Ok(()), |id| Err(StoreError::Conflict { what: id.to_string() }))
+    if let Some(id) = ids.find(|id| !seen.insert(*id)) {
+        return Err(StoreError::Conflict { what: id.to_string() });
+    }
+    let mut seen = HashSet::new();
+    let mut alerts = batch.alerts.iter().map(|write| &write.alert);
+    let twice = alerts.find(|alert| !seen.insert((&alert.source, &alert.fingerprint)));
+    twice.map_or(Ok(()), |alert| Err(alerts::conflict(&alert.source, &alert.fingerprint)))
 }
 
 /// Writes all batches. Where some fail, what is written so far is to be rolled back.
@@ -43,10 +49,16 @@ pub(super) async fn write_all(
     batches: &[&Batch],
 ) -> Result<Failed, StoreError> {
     let dialect = transaction.dialect();
-    let rows = Rows::of(batches);
-    let mut failed = update_incidents(transaction, &rows.updates).await?;
+    let (rows, alerts) = (Rows::of(batches), Alerts::of(batches));
+    alerts::lock(transaction, me, &alerts).await?;
+    // Held against what was stored before these batches: of one moment, a repeat comes first.
+    let mut failed = alerts::count_repeats(transaction, &alerts).await?;
+    failed.extend(update_incidents(transaction, &rows.updates).await?);
     failed.extend(insert_incidents(transaction, &rows.inserts).await?);
     failed.extend(end_outbox(transaction, me, &rows).await?);
+    if failed.is_empty() {
+        failed = alerts::put(transaction, &alerts).await?;
+    }
     if !failed.is_empty() {
         failed.sort_by_key(|(batch, _)| *batch);
         failed.dedup_by_key(|(batch, _)| *batch);
@@ -374,7 +386,7 @@ fn insert_effects(dialect: Dialect) -> String {
 fn put_links(dialect: Dialect) -> String {
     let new = dialect.rows("$1", "new", "source text, fingerprint text, incident_id text");
     format!(
-        "INSERT INTO alert (source, fingerprint, incident_id) \
+        "INSERT INTO alert_link (source, fingerprint, incident_id) \
          SELECT new.source, new.fingerprint, new.incident_id FROM {new} \
          WHERE true ORDER BY new.source, new.fingerprint \
          ON CONFLICT (source, fingerprint) DO UPDATE SET incident_id = excluded.incident_id"

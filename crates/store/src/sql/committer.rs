@@ -17,7 +17,7 @@ use super::owner::{Me, Owner};
 use super::write::{self, Answer, Write};
 use crate::database::{Database, Transaction};
 use crate::trouble::copies;
-use crate::{OutboxEnd, StoreError};
+use crate::{AlertKey, Batch, OutboxEnd, StoreError};
 
 /// Writes that wait. Further callers wait for a place.
 const QUEUE: usize = 1_024;
@@ -211,25 +211,30 @@ impl Waiting {
 
     /// The size of the request bodies, the largest part of a write.
     fn bytes(&self) -> usize {
-        match &self.write {
-            Write::Batch(batch) => batch.delivered.iter().map(|one| one.body.len()).sum(),
-            _ => 0,
-        }
+        self.batch().map_or(0, |batch| batch.delivered.iter().map(|one| one.body.len()).sum())
     }
 
     fn incidents(&self) -> impl Iterator<Item = IncidentId> {
-        let writes = match &self.write {
-            Write::Batch(batch) => batch.incidents.as_slice(),
-            _ => &[],
-        };
-        writes.iter().map(|write| write.incident.id)
+        self.batch().into_iter().flat_map(|batch| &batch.incidents).map(|write| write.incident.id)
+    }
+
+    fn alerts(&self) -> impl Iterator<Item = AlertKey> {
+        let writes = self.batch().into_iter().flat_map(|batch| &batch.alerts);
+        writes.map(|write| AlertKey::of(&write.alert))
+    }
+
+    fn batch(&self) -> Option<&Batch> {
+        match &self.write {
+            Write::Batch(batch) => Some(batch),
+            _ => None,
+        }
     }
 }
 
-/// Takes the first write of each incident; the others stay, in order. Whoever does not wait any more
+/// Takes the first write of each incident and each alert; the others stay, in order. Whoever does not wait any more
 /// was told that nothing is stored: so nothing is.
 fn take_group(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
-    let mut seen = HashSet::new();
+    let (mut seen, mut seen_alerts) = (HashSet::new(), HashSet::new());
     waiting.retain(|one| !one.caller.is_closed());
     let mut bytes = 0;
     let (group, later) = waiting.drain(..).partition(|one| {
@@ -238,6 +243,9 @@ fn take_group(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
         let mut is_first = true;
         for id in one.incidents() {
             is_first &= seen.insert(id);
+        }
+        for alert in one.alerts() {
+            is_first &= seen_alerts.insert(alert);
         }
         bytes += if is_first && has_room { one.bytes() } else { 0 };
         is_first && has_room

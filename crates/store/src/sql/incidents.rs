@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::SqlStore;
+use super::alert_rows;
 use crate::audit::{ChainCheck, broken};
 use crate::database::{Database, Dialect, Row, Value, params, searched};
 use crate::sqlite::from_json;
@@ -45,13 +46,15 @@ impl SqlStore {
         let rows = self.database.fetch(related(self.database.dialect()), parameters).await?;
         let mut related = Related::default();
         for row in &rows {
-            match usize::try_from(row.int("place")?) {
-                Ok(place) => {
-                    if let (Some(alert), Ok(id)) = (alerts.get(place), row.text("id")?.parse()) {
-                        related.links.insert(alert.clone(), id);
-                    }
+            let alert = usize::try_from(row.int("place")?).ok().and_then(|place| alerts.get(place));
+            match alert {
+                Some(alert) if row.text("what")? == "link" => {
+                    related.links.extend(row.id("incident_id").ok().map(|id| (alert.clone(), id)));
                 }
-                Err(_) => match read(row) {
+                Some(alert) => {
+                    related.alerts.insert(alert.clone(), alert_rows::read(row)?);
+                }
+                None => match read(row) {
                     Ok(stored) => {
                         related.incidents.insert(stored.incident.id, stored);
                     }
@@ -153,25 +156,33 @@ pub(crate) async fn verify_chain(database: &Database, id: &str) -> Result<i64, S
     }
 }
 
-/// The links of the alerts `$1` with their place, then the incidents, whose place is -1.
+/// The alerts `$1` with their place, then the incidents, whose place is -1.
 fn related(dialect: Dialect) -> String {
     let alerts = dialect.rows("$1", "new", "place bigint, source text, fingerprint text");
     let keys = dialect.rows("$2", "new", "key text");
+    let (columns, repeats) = (alert_rows::COLUMNS, alert_rows::REPEATS);
     format!(
         "WITH linked AS ( \
-           SELECT new.place AS place, alert.incident_id AS id FROM {alerts} JOIN alert \
-             ON alert.source = new.source AND alert.fingerprint = new.fingerprint), \
+           SELECT new.place AS place, alert_link.incident_id AS id FROM {alerts} JOIN alert_link \
+             ON alert_link.source = new.source AND alert_link.fingerprint = new.fingerprint), \
+         known AS ( \
+           SELECT new.place AS place, {columns} FROM {alerts} CROSS JOIN alert {repeats} \
+             WHERE alert.source = new.source AND alert.fingerprint = new.fingerprint), \
          wanted AS ( \
-           SELECT id FROM linked \
+           SELECT id FROM linked UNION SELECT incident_id FROM known \
            UNION SELECT incident.id FROM {keys} JOIN incident \
              ON incident.key = new.key AND incident.is_open = 1 \
            UNION SELECT (SELECT incident.id FROM incident WHERE incident.key = new.key \
              ORDER BY incident.opened_at DESC, incident.id DESC LIMIT 1) FROM {keys}) \
-         SELECT place, id, '' AS key, 0 AS is_open, 0 AS changed_at, 0 AS version, 0 AS sequence, \
-             '' AS hash, '' AS body FROM linked \
-         UNION ALL SELECT -1, id, key, is_open, changed_at, version, sequence, hash, body \
-           FROM incident \
-           WHERE id IN (SELECT id FROM wanted)"
+         SELECT 'alert' AS what, place, source, fingerprint, incident_id, held, status, severity, \
+             starts_at, first_at, version, body, reports, last_at, \
+             '' AS id, '' AS key, 0 AS is_open, 0 AS changed_at, 0 AS sequence, '' AS hash \
+           FROM known \
+         UNION ALL SELECT 'link', place, '', '', id, '', '', '', 0, 0, 0, '', 0, 0, \
+             '', '', 0, 0, 0, '' FROM linked \
+         UNION ALL SELECT 'incident', -1, '', '', '', '', '', '', 0, 0, version, body, 0, 0, \
+             id, key, is_open, changed_at, sequence, hash \
+           FROM incident WHERE id IN (SELECT id FROM wanted)"
     )
 }
 

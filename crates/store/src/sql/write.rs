@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::owner::Me;
-use super::{attempts, batch, changes, outbox, targets, tickets};
+use super::{attempts, batch, changes, journal, outbox, targets, tickets};
 use crate::database::Transaction;
-use crate::{Attempt, Batch, Change, ChangeRow, DeadLetter, StoreError, TargetLock};
+use crate::{Attempt, Batch, Change, ChangeRow, DeadLetter, Refusal, StoreError, TargetLock};
 
 #[derive(Debug)]
 pub(super) enum Write {
@@ -28,6 +28,8 @@ pub(super) enum Write {
     AdoptChanges,
     RaiseFence { target: String, token: i64 },
     PutTicket { incident: IncidentId, ticket: TicketRef },
+    Prune { before: Timestamp, excess: i64 },
+    AddRefusals { refusals: Vec<Refusal> },
 }
 
 /// What became of a write.
@@ -77,6 +79,8 @@ pub(super) async fn apply(
         Write::AdoptChanges => changes::adopt(to, me.key).await,
         Write::RaiseFence { target, token } => changes::raise_fence(to, target, *token).await,
         Write::PutTicket { incident, ticket } => tickets::put(to, *incident, ticket).await,
+        Write::Prune { before, excess } => journal::prune(to, *before, *excess).await,
+        Write::AddRefusals { refusals } => journal::add_refusals(to, refusals).await,
     }
 }
 

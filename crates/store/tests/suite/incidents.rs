@@ -126,7 +126,7 @@ pub(crate) async fn a_batch_with_one_stale_incident_stores_nothing(h: &Harness) 
         delivered: vec![Delivered { source: "a".into(), body: "{}".into(), at: at(1) }],
         incidents: vec![fresh, first(incident(3, "m")), stale],
         links: vec![(alert("alertmanager", "f"), id(1))],
-        outbox: Vec::new(),
+        ..Batch::default()
     };
     refused!(store.commit(batch).await, Conflict);
     let one = stored(&store, 1).await;

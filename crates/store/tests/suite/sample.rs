@@ -7,8 +7,8 @@ use incident::{
 };
 use jiff::Timestamp;
 use store::{
-    AlertKey, Base, Batch, IncidentWrite, NewEffect, OutboxEnd, OutboxRow, Store, StoreError,
-    Stored,
+    AlertKey, AlertRow, AlertState, AlertWrite, Base, Batch, Delivered, IncidentWrite, NewEffect,
+    OutboxEnd, OutboxRow, Repeat, Store, StoreError, Stored,
 };
 use uuid::Uuid;
 
@@ -56,7 +56,11 @@ pub(crate) fn closed(mut incident: Incident) -> Incident {
 }
 
 pub(crate) fn alert(source: &str, fingerprint: &str) -> AlertKey {
-    let alert = Alert {
+    AlertKey::of(&firing(source, fingerprint))
+}
+
+pub(crate) fn firing(source: &str, fingerprint: &str) -> Alert {
+    Alert {
         source: source.into(),
         fingerprint: fingerprint.into(),
         status: AlertStatus::Firing,
@@ -67,8 +71,38 @@ pub(crate) fn alert(source: &str, fingerprint: &str) -> AlertKey {
         starts_at: at(0),
         ends_at: None,
         generator_url: String::new(),
-    };
-    AlertKey::of(&alert)
+    }
+}
+
+pub(crate) fn resolved(alert: &Alert) -> Alert {
+    Alert { status: AlertStatus::Resolved, ends_at: Some(at(9)), ..alert.clone() }
+}
+
+/// The first report of an alert.
+pub(crate) fn news(alert: Alert, incident: Option<u128>) -> AlertWrite {
+    AlertWrite { alert, incident: incident.map(id), held: None, version: 0, reports: 1, at: at(1) }
+}
+
+/// Reports of an alert that say the same again.
+pub(crate) fn repeat(alert: &Alert, reports: u32) -> Repeat {
+    let (key, state) = (AlertKey::of(alert), AlertState::of(alert));
+    Repeat { alert: key, state, reports, at: at(5) }
+}
+
+pub(crate) fn delivered(body: &str) -> Delivered {
+    Delivered { source: "alertmanager".into(), body: body.into(), at: at(1) }
+}
+
+/// Commits new alerts.
+pub(crate) async fn report(store: &Arc<dyn Store>, alerts: impl IntoIterator<Item = AlertWrite>) {
+    let alerts = alerts.into_iter().collect();
+    store.commit(Batch { alerts, ..Batch::default() }).await.unwrap();
+}
+
+pub(crate) async fn known(store: &Arc<dyn Store>, alert: &Alert) -> AlertRow {
+    let key = AlertKey::of(alert);
+    let mut related = store.related(vec![key.clone()], Vec::new()).await.unwrap();
+    related.alerts.remove(&key).expect("it is stored")
 }
 
 pub(crate) fn entry(summary: &str) -> TimelineEntry {
