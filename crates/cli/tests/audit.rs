@@ -53,6 +53,7 @@ fn incident(number: u128) -> Incident {
         alerts: Vec::new(),
         opened_at: Timestamp::UNIX_EPOCH,
         round: 1,
+        spared: 0,
         deadline: None,
         diagnosis: None,
         plan: None,
@@ -63,6 +64,7 @@ fn incident(number: u128) -> Incident {
         follows: None,
         others: incident::OtherAlerts::default(),
         is_authenticated: true,
+        is_storm: false,
     }
 }
 

@@ -32,9 +32,15 @@ pub struct Incident {
     /// Whether the source of its alerts proves who it is. Without that nothing acts by itself.
     #[serde(default = "yes")]
     pub is_authenticated: bool,
+    /// It takes the alerts of a storm: a person has it, whatever its cause.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_storm: bool,
     pub opened_at: Timestamp,
     /// Times the whole path was tried, from 1.
     pub round: u32,
+    /// Rounds that do not count, as the alert came and went before anything was done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spared: u32,
     /// When the present phase ends by itself, or is reminded of; every phase that is not final has
     /// one.
     pub deadline: Option<Timestamp>,
@@ -65,10 +71,23 @@ pub const ALERTS_KEPT: usize = 100;
 pub struct OtherAlerts {
     pub total: u64,
     pub firing: u64,
+    /// When the last report of them was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_at: Option<Timestamp>,
 }
 
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// An alert of an incident with the times that matter to it.
@@ -77,6 +96,41 @@ pub struct TrackedAlert {
     pub alert: Alert,
     /// When the last firing or resolved report was accepted.
     pub reported_at: Timestamp,
+    /// When it last changed between firing and resolved, oldest first; no more than flapping needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Timestamp>,
+    /// It changes so often that it counts as firing, whatever its last report says.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_flapping: bool,
+    /// What silences or inhibits it at its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed_by: Option<String>,
+}
+
+impl TrackedAlert {
+    pub fn new(alert: Alert, now: Timestamp) -> Self {
+        Self {
+            alert,
+            reported_at: now,
+            changes: Vec::new(),
+            is_flapping: false,
+            suppressed_by: None,
+        }
+    }
+
+    pub fn counts_as_firing(&self) -> bool {
+        self.alert.is_firing() || self.is_flapping
+    }
+
+    /// Whether it was said to fire after a time, and counts as firing still.
+    fn has_fired_since(&self, at: Timestamp) -> bool {
+        let fired_at = match self.alert.is_firing() {
+            true => Some(self.reported_at),
+            // Its last change was its end, the one before its firing.
+            false => self.changes.iter().rev().nth(1).copied(),
+        };
+        self.counts_as_firing() && fired_at.is_some_and(|fired_at| fired_at > at)
+    }
 }
 
 /// Where an incident stands. Data that a phase alone has stands in its variant.
@@ -239,8 +293,10 @@ impl Incident {
             alerts: Vec::new(),
             others: OtherAlerts::default(),
             is_authenticated: opening.is_authenticated,
+            is_storm: false,
             opened_at: now,
             round: 1,
+            spared: 0,
             deadline: Some(until.unwrap_or(Timestamp::MAX)),
             diagnosis: None,
             plan: None,
@@ -253,25 +309,47 @@ impl Incident {
     }
 
     pub fn is_any_alert_firing(&self) -> bool {
-        self.others.firing > 0 || self.alerts.iter().any(|tracked| tracked.alert.is_firing())
+        self.others.firing > 0 || self.alerts.iter().any(TrackedAlert::counts_as_firing)
+    }
+
+    /// Whether its source says, after a time, that something fires.
+    pub(crate) fn has_fired_since(&self, at: Timestamp) -> bool {
+        let others = self.others;
+        (others.firing > 0 && others.reported_at.is_some_and(|reported_at| reported_at > at))
+            || self.alerts.iter().any(|tracked| tracked.has_fired_since(at))
     }
 
     /// What a peer is told. One incident can hold thousands of alerts, and an alert megabytes: those
     /// that fire come first, up to a bound, with their texts cut.
     pub fn brief(&self) -> Brief {
+        let alerts = self.brief_alerts();
+        let description = match self.left_out(alerts.len()) {
+            Some(left_out) => format!("{}\n\n{left_out}", self.description),
+            None => self.description.clone(),
+        };
         Brief {
             incident: IncidentSummary {
                 id: self.id,
                 title: self.title.clone(),
-                description: self.description.clone(),
+                description,
                 severity: self.severity,
                 affected_systems: self.affected_systems.clone(),
                 tags: self.tags.clone(),
                 opened_at: self.opened_at,
             },
-            alerts: self.brief_alerts(),
+            alerts,
             timeline: Vec::new(),
         }
+    }
+
+    /// What is said of the alerts that a brief of so many leaves out.
+    fn left_out(&self, told: usize) -> Option<String> {
+        let kept = u64::try_from(self.alerts.len() - told).unwrap_or(u64::MAX);
+        let other = self.others.total.saturating_add(kept);
+        let firing = self.alerts.iter().filter(|tracked| tracked.alert.is_firing()).count();
+        let firing = u64::try_from(firing.saturating_sub(told)).unwrap_or(u64::MAX);
+        let firing = self.others.firing.saturating_add(firing);
+        (other > 0).then(|| format!("{other} other alerts belong to it, {firing} of them firing."))
     }
 
     fn brief_alerts(&self) -> Vec<Alert> {
@@ -312,7 +390,7 @@ mod tests {
             ends_at: None,
             generator_url: String::new(),
         };
-        TrackedAlert { alert, reported_at: now }
+        TrackedAlert::new(alert, now)
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use incident::{
     ALERTS_KEPT, HandOff, Incident, NeedsHuman, NextStep, Opening, OtherAlerts, Phase, ResolvedBy,
     TrackedAlert,
 };
-pub use machine::{Effect, Event, Limits, TransitionError};
+pub use machine::{Effect, Event, FLAP_CHANGES_MOST, Limits, TransitionError};
 pub use outcome::{CheckReport, Outcome, OutcomeResult, StepReport};
 pub use plan::{
     Baseline, Check, CheckRole, Comparison, EffectClass, GateVerdict, Mode, Plan, PlannedStep, Undo,

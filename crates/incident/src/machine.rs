@@ -2,6 +2,9 @@
 //! changes and effects come out. It performs nothing, and an event that comes late, twice or out
 //! of order changes nothing it should not.
 
+mod alerts;
+mod flapping;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,8 +13,10 @@ use serde_json::json;
 
 use crate::{
     Alert, Diagnosis, EntryKind, HandOff, Incident, IncidentId, NeedsHuman, Outcome, OutcomeResult,
-    Phase, Plan, ResolvedBy, Severity, TicketRef, TimelineEntry, TrackedAlert,
+    Phase, Plan, ResolvedBy, Severity, TicketRef, TimelineEntry,
 };
+
+pub use flapping::FLAP_CHANGES_MOST;
 
 /// The actor of entries that the machine itself writes.
 const ACTOR: &str = "ingress";
@@ -22,12 +27,31 @@ pub enum Event {
     /// A report of one alert, firing or resolved.
     AlertReported(Alert),
     /// Reports, each of them news, of alerts that the incident does not keep whole: how many of them
-    /// it had not, how many began to fire, and how many ended.
+    /// it had not, how many began to fire, and how many ended. With all three 0: they are reported
+    /// again as they are known, which matters to an incident that was thought to be over.
     OthersReported {
         new: u64,
         fired: u64,
         resolved: u64,
         severity: Severity,
+    },
+    /// Alerts that fire are silenced or inhibited at their source. A report of one that fires says
+    /// that it is not any more.
+    AlertsSuppressed {
+        source: String,
+        fingerprints: Vec<String>,
+        /// What does it, such as `silence 5f2c`.
+        by: String,
+    },
+    /// So many incidents open at a time that this one takes what would open more: the first event of
+    /// such an incident.
+    StormBegan {
+        why: String,
+    },
+    /// What a storm has grown to.
+    StormCounted {
+        title: String,
+        description: String,
     },
     DiagnosisReady(Diagnosis),
     /// The resolution agent took the plan as this task.
@@ -100,6 +124,12 @@ pub struct Limits {
     pub reminder_seconds: u64,
     /// Rounds after which the same incident goes to a person.
     pub rounds: u32,
+    /// Changes of an alert between firing and resolved, within `flap_window_seconds`, that make it one
+    /// that flaps: it counts as firing until it has kept still. 0: never.
+    pub flap_changes: u32,
+    pub flap_window_seconds: u64,
+    /// Seconds without a change after which an alert flaps no more.
+    pub flap_quiet_seconds: u64,
 }
 
 impl Default for Limits {
@@ -112,6 +142,9 @@ impl Default for Limits {
             reopen_seconds: 900,
             reminder_seconds: 14_400,
             rounds: 2,
+            flap_changes: 6,
+            flap_window_seconds: 600,
+            flap_quiet_seconds: 300,
         }
     }
 }
@@ -129,6 +162,9 @@ impl Event {
         match self {
             Self::AlertReported(_) => "alert_reported",
             Self::OthersReported { .. } => "others_reported",
+            Self::AlertsSuppressed { .. } => "alerts_suppressed",
+            Self::StormBegan { .. } => "storm_began",
+            Self::StormCounted { .. } => "storm_counted",
             Self::DiagnosisReady(_) => "diagnosis_ready",
             Self::ResolutionAccepted { .. } => "resolution_accepted",
             Self::Progressed { .. } => "progressed",
@@ -158,8 +194,18 @@ impl Incident {
         limits: &Limits,
     ) -> Result<Vec<Effect>, TransitionError> {
         let mut step = Step { incident: self, now, limits, effects: Vec::new() };
-        step.take(event)?;
-        Ok(step.effects)
+        let is_calmed = step.end_flapping();
+        // What has become quiet may have moved the incident on: then its old deadline means nothing.
+        let is_overtaken = is_calmed
+            && event == Event::DeadlineReached
+            && step.incident.deadline.is_none_or(|deadline| deadline > now);
+        if is_overtaken {
+            return Ok(step.effects);
+        }
+        match step.take(event) {
+            Err(error) if !is_calmed => Err(error),
+            _ => Ok(step.effects),
+        }
     }
 }
 
@@ -188,6 +234,16 @@ impl Step<'_> {
             }
             (_, Event::EffectReplayed { kind, by }) => self.effect_replayed(&kind, &by),
             (Phase::Closed { .. } | Phase::Suppressed { .. }, _) => return Err(error),
+            (_, Event::AlertsSuppressed { source, fingerprints, by }) => {
+                return self.alerts_suppressed(&source, &fingerprints, &by).ok_or(error);
+            }
+            (Phase::Open, Event::StormBegan { why }) => {
+                self.incident.is_storm = true;
+                self.hand_over(&why);
+            }
+            (_, Event::StormCounted { title, description }) if self.incident.is_storm => {
+                return self.storm_counted(title, description).ok_or(error);
+            }
             (_, Event::ClosedByPerson { by, why }) => self.closed_by_person(&by, &why),
             (_, Event::DeadlineReached) => self.deadline_reached(),
             (Phase::NeedsHuman { handoff: HandOff::Pending, .. }, Event::TicketFailed { why }) => {
@@ -260,98 +316,11 @@ impl Step<'_> {
         Some(())
     }
 
-    fn alert_reported(&mut self, alert: Alert) {
-        let is_news = self.track(&alert);
-        if !is_news {
-            return;
-        }
-        let (kind, verb) = match alert.is_firing() {
-            true => (EntryKind::AlertFired, "fires"),
-            false => (EntryKind::AlertResolved, "is resolved at its source"),
-        };
-        let summary = format!("alert {} {verb} ({})", alert.name, alert.source);
-        let entry = TimelineEntry::new(self.now, &alert.source, kind, summary)
-            .with_detail(json!({"fingerprint": alert.fingerprint, "starts_at": alert.starts_at,
-                "ends_at": alert.ends_at, "labels": alert.labels, "annotations": alert.annotations}));
-        self.effects.push(Effect::Record(entry));
-        if alert.is_firing() { self.fired(alert.severity) } else { self.alert_gone() }
-    }
-
-    fn others_reported(&mut self, new: u64, fired: u64, resolved: u64, severity: Severity) {
-        let others = &mut self.incident.others;
-        others.total += new;
-        others.firing = (others.firing + fired).saturating_sub(resolved);
-        let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
-        let summary = format!("of the other alerts {fired} more fire, {resolved} are resolved");
-        let detail = json!({"fired": fired, "resolved": resolved, "total": others.total,
-            "firing": others.firing});
-        self.effects.push(Effect::Record(
-            TimelineEntry::new(self.now, ACTOR, kind, summary).with_detail(detail),
-        ));
-        if fired > 0 { self.fired(severity) } else { self.alert_gone() }
-    }
-
-    /// Takes the report into the list of alerts; false when it says nothing new.
-    fn track(&mut self, alert: &Alert) -> bool {
-        let known = self.incident.alerts.iter_mut().find(|tracked| {
-            tracked.alert.source == alert.source && tracked.alert.fingerprint == alert.fingerprint
-        });
-        let Some(known) = known else {
-            self.incident.alerts.push(TrackedAlert { alert: alert.clone(), reported_at: self.now });
-            return true;
-        };
-        let (old, new) = (&known.alert, alert);
-        // Firing after resolved counts only for a newer episode; an older one is a late delivery.
-        // Sources may move the start of a running episode back: its end is known by when it ended.
-        let ends_known_episode =
-            !new.is_firing() && new.ends_at.is_some_and(|ends_at| ends_at > old.starts_at);
-        let is_late = (new.starts_at < old.starts_at && !ends_known_episode)
-            || (new.starts_at == old.starts_at && !old.is_firing() && new.is_firing());
-        if is_late {
-            return false;
-        }
-        // A source that still reports an alert of a closed incident contradicts the closing.
-        let contradicts = new.is_firing() && matches!(self.incident.phase, Phase::Closed { .. });
-        let is_news = old.status != new.status || old.starts_at != new.starts_at || contradicts;
-        known.reported_at = self.now;
-        known.alert = alert.clone();
-        is_news
-    }
-
-    fn fired(&mut self, severity: Severity) {
-        self.incident.severity = self.incident.severity.max(severity);
-        match &self.incident.phase {
-            Phase::Open => self.start_round(),
-            Phase::Resolved { .. } | Phase::Closed { .. } => {
-                self.record(EntryKind::IncidentReopened, "the alert fires again: reopened");
-                self.incident.round += 1;
-                self.start_round();
-            }
-            _ => {}
-        }
-    }
-
-    fn alert_gone(&mut self) {
-        if self.incident.is_any_alert_firing() {
-            return;
-        }
-        match self.incident.phase.clone() {
-            Phase::Open | Phase::Diagnosing | Phase::Planned | Phase::AwaitingApproval { .. } => {
-                self.record(EntryKind::Resolved, "every alert is gone before anything was done");
-                let resolved = Phase::Resolved { by: ResolvedBy::Source, at: self.now };
-                self.enter(resolved, self.limits.quiet_seconds);
-                self.effects.extend([Effect::CancelResolution, Effect::SyncTicket]);
-            }
-            Phase::Resolved { by: ResolvedBy::Proof, .. } => {
-                self.close(ResolvedBy::ProofAndSource, "proven, and gone at the source");
-            }
-            // A running step finishes and is verified; a person keeps what a person has.
-            _ => {}
-        }
-    }
-
     fn start_round(&mut self) {
-        if self.incident.round > self.limits.rounds {
+        if self.incident.is_storm {
+            return self.hand_over("alerts of the storm fire again");
+        }
+        if self.incident.round.saturating_sub(self.incident.spared) > self.limits.rounds {
             let why = format!("the fault came back after {} rounds", self.limits.rounds);
             return self.hand_over(&why);
         }
@@ -377,12 +346,20 @@ impl Step<'_> {
         let has_cause = diagnosis.cause.is_some() && diagnosis.target.is_some();
         let summary = diagnosis.summary.clone();
         self.incident.diagnosis = Some(diagnosis);
-        if has_cause {
+        if has_cause && !self.incident.is_authenticated {
+            self.hand_over(&format!("{}; found: {summary}", self.unproven()));
+        } else if has_cause {
             self.enter(Phase::Planned, self.limits.resolution_seconds);
             self.effects.extend([Effect::Resolve, Effect::SyncTicket]);
         } else {
             self.hand_over(&format!("no cause found: {summary}"));
         }
+    }
+
+    /// Why an incident whose source may be anybody is left to a person.
+    fn unproven(&self) -> String {
+        let source = self.incident.alerts.first().map_or("", |tracked| &tracked.alert.source);
+        format!("the source {source} does not prove who it is, so nothing acts by itself")
     }
 
     fn resolution_accepted(&mut self, task_id: String) {
@@ -449,12 +426,7 @@ impl Step<'_> {
     fn deadline_reached(&mut self) {
         match self.incident.phase.clone() {
             Phase::Resolved { by, at } => {
-                let fired_since = self
-                    .incident
-                    .alerts
-                    .iter()
-                    .any(|tracked| tracked.alert.is_firing() && tracked.reported_at > at);
-                if fired_since {
+                if self.incident.has_fired_since(at) {
                     self.hand_over("the source still reports the alert after our proof");
                 } else {
                     self.close(by, "quiet since it was resolved");
@@ -521,7 +493,18 @@ impl Step<'_> {
         self.close(ResolvedBy::Person, &format!("closed by {by}: {why}"));
     }
 
+    fn storm_counted(&mut self, title: String, description: String) -> Option<()> {
+        if self.incident.title == title && self.incident.description == description {
+            return None;
+        }
+        self.record(EntryKind::Note, &title);
+        (self.incident.title, self.incident.description) = (title, description);
+        self.effects.push(Effect::SyncTicket);
+        Some(())
+    }
+
     fn close(&mut self, by: ResolvedBy, why: &str) {
+        self.forget_flapping();
         self.incident.phase = Phase::Closed { by, at: self.now };
         self.incident.deadline = None;
         self.record(EntryKind::Closed, &format!("closed: {why}"));

@@ -33,6 +33,8 @@ impl TimelineEntry {
 pub enum EntryKind {
     AlertFired,
     AlertResolved,
+    FlappingBegan,
+    FlappingEnded,
     IncidentOpened,
     IncidentReopened,
     DiagnosisStarted,

@@ -9,7 +9,7 @@ mod transitions {
 
     use std::collections::BTreeSet;
 
-    use incident::{Effect, HandOff, Incident, Phase};
+    use incident::{Effect, HandOff, Incident, Phase, TrackedAlert};
 
     use explore::{LIMITS, Step, at, explore};
     use table::TABLE;
@@ -37,27 +37,69 @@ mod transitions {
     }
 
     #[test]
-    fn every_phase_but_suppressed_is_reached() {
-        let phases: BTreeSet<&str> = explore().iter().map(|step| step.after.phase.name()).collect();
-        assert_eq!(phases.len(), 10, "{phases:?}");
+    fn every_step_keeps_what_must_always_hold() {
+        let steps = explore();
+        every_phase_is_reached(&steps);
+        no_source_that_may_be_anybody_leads_to_an_act(&steps);
+        for step in &steps {
+            a_resolution_is_asked_for_by_a_cause_alone(step);
+            a_flip_has_no_effect(step);
+            whatever_is_not_over_has_an_owner_and_a_deadline_that_moves_it_on(step);
+        }
+    }
+
+    fn every_phase_is_reached(steps: &[Step]) {
+        let phases: BTreeSet<&str> = steps.iter().map(|step| step.after.phase.name()).collect();
+        assert_eq!(phases.len(), 11, "{phases:?}");
         let open = explore::opened();
         assert!(open.deadline.is_some() && open.phase.next_step().is_some(), "open");
     }
 
-    #[test]
-    fn whatever_is_not_over_has_an_owner_a_next_step_and_a_deadline_that_moves_it_on() {
-        for Step { before, event, after, effects } in explore() {
-            let place = format!("{} after {event}", after.phase.name());
-            let is_final = after.phase.is_final();
-            assert_eq!(after.phase.next_step().is_none(), is_final, "{place}: next step");
-            assert_eq!(after.deadline.is_none(), is_final, "{place}: deadline");
-            if handoff(&before).is_none() && handoff(&after).is_some() {
-                assert_eq!(handoff(&after), Some(HandOff::Pending), "{place}");
-                assert!(effects.contains(&Effect::SyncTicket), "{place}: nobody is told");
+    fn no_source_that_may_be_anybody_leads_to_an_act(steps: &[Step]) {
+        let (mut count, mut found) = (0, 0);
+        for Step { before, event, after, effects } in steps {
+            if before.is_authenticated {
+                continue;
             }
-            if !is_final {
-                is_moved_on_at_its_deadline(&after, &place);
-            }
+            let place = format!("{event} in {}", before.phase.name());
+            assert!(!effects.contains(&Effect::Resolve), "{place} asks for a resolution");
+            assert!(!after.phase.is_resolving() && !after.is_authenticated, "{place}");
+            count += 1;
+            found += usize::from(*event == "diagnosis_ready with a cause");
+        }
+        println!("{count} of the events are of a source that may be anybody");
+        assert!(count > 1_000 && found > 0, "{count} events, {found} with a cause");
+    }
+
+    fn a_resolution_is_asked_for_by_a_cause_alone(step: &Step) {
+        let is_cause = step.event == "diagnosis_ready with a cause";
+        let is_asked = step.effects.contains(&Effect::Resolve);
+        assert!(!is_asked || (is_cause && !step.after.is_storm), "{} asks for it", step.event);
+    }
+
+    fn a_flip_has_no_effect(Step { before, event, after, effects }: &Step) {
+        let is_flip = |(before, after): (&TrackedAlert, &TrackedAlert)| {
+            before.is_flapping && after.is_flapping && before.changes != after.changes
+        };
+        if before.alerts.iter().zip(&after.alerts).any(is_flip) {
+            assert!(effects.is_empty(), "{event}: {effects:?}");
+            assert_eq!((&before.phase, before.round), (&after.phase, after.round), "{event}");
+        }
+    }
+
+    fn whatever_is_not_over_has_an_owner_and_a_deadline_that_moves_it_on(
+        Step { before, event, after, effects }: &Step,
+    ) {
+        let place = format!("{} after {event}", after.phase.name());
+        let is_final = after.phase.is_final();
+        assert_eq!(after.phase.next_step().is_none(), is_final, "{place}: next step");
+        assert_eq!(after.deadline.is_none(), is_final, "{place}: deadline");
+        if handoff(before).is_none() && handoff(after).is_some() {
+            assert_eq!(handoff(after), Some(HandOff::Pending), "{place}");
+            assert!(effects.contains(&Effect::SyncTicket), "{place}: nobody is told");
+        }
+        if !is_final {
+            is_moved_on_at_its_deadline(after, &place);
         }
     }
 

@@ -10,6 +10,8 @@ use crate::{
     Severity,
 };
 
+mod alerts;
+mod flapping;
 mod random;
 
 const LIMITS: Limits = Limits {
@@ -20,6 +22,9 @@ const LIMITS: Limits = Limits {
     reopen_seconds: 900,
     reminder_seconds: 14_400,
     rounds: 2,
+    flap_changes: 6,
+    flap_window_seconds: 600,
+    flap_quiet_seconds: 300,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -506,7 +511,9 @@ fn a_new_episode_reopens_and_the_last_round_goes_to_a_person() {
         let fresh = &path.incident;
         assert!(fresh.diagnosis.is_none() && fresh.plan.is_none() && fresh.outcome.is_none());
         assert!(fresh.resolution_task.is_none() && fresh.progress_seen == 0);
-        let path = path.then(60, [ends("a", 45), fires("a", 55)]);
+        let proven = Event::Concluded(outcome(OutcomeResult::Proven));
+        let fixed = path.then(51, [Event::DiagnosisReady(diagnosis(Some("db.pool"))), proven]);
+        let path = fixed.then(60, [fires("a", 55)]);
         assert_eq!(path.why(), "the fault came back after 2 rounds");
         assert!(!path.asks_for(&Effect::Diagnose));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use incident::{
     Alert, AlertStatus, Check, CheckRole, Comparison, Confidence, Diagnosis, Effect, EntryKind,
     Event, Incident, IncidentId, IncidentKey, Limits, Mode, Opening, Outcome, OutcomeResult, Phase,
-    Plan, PlanId, Severity, TicketRef, TimelineEntry,
+    Plan, PlanId, Severity, TicketRef, TimelineEntry, TrackedAlert,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,6 +20,10 @@ pub(crate) const LIMITS: Limits = Limits {
     reopen_seconds: 900,
     reminder_seconds: 14_400,
     rounds: 2,
+    // Two changes, one right after the other, flap; two steps without one are quiet.
+    flap_changes: 2,
+    flap_window_seconds: 15,
+    flap_quiet_seconds: 15,
 };
 /// Seconds between two events.
 const PACE: i64 = 10;
@@ -33,56 +37,145 @@ pub(crate) struct Step {
     pub(crate) effects: Vec<Effect>,
 }
 
+/// Where an exploration starts. All that matters at once would be too much: two alerts that can be
+/// silenced, or one that can flap beside alerts that are only counted.
+struct World {
+    first: Incident,
+    alerts: &'static [&'static str],
+    limits: Limits,
+}
+
+/// Every step that can be taken in any of the worlds.
 pub(crate) fn explore() -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut known = BTreeSet::from([what_counts(&opened())]);
-    let mut waiting = VecDeque::from([(opened(), PACE)]);
-    while let Some((before, seconds)) = waiting.pop_front() {
-        for (name, event) in events(&before, seconds) {
-            let mut after = before.clone();
-            let Ok(effects) = after.handle(event, at(seconds), &LIMITS) else {
-                assert_eq!(before, after, "a refused {name} changed it");
-                continue;
-            };
-            if known.insert(what_counts(&after)) {
-                waiting.push_back((after.clone(), seconds + PACE));
-            }
-            steps.push(Step { before: before.clone(), event: name, after, effects });
-        }
+    let anybody = Incident { is_authenticated: false, ..opened() };
+    let still = Limits { flap_changes: 0, ..LIMITS };
+    let worlds = [
+        World { first: opened(), alerts: &["a", "b"], limits: still },
+        World { first: opened(), alerts: &["a"], limits: LIMITS },
+        World { first: anybody, alerts: &["a"], limits: LIMITS },
+    ];
+    let (mut steps, mut states) = (Vec::new(), 0);
+    for world in &worlds {
+        states += world.explore(&mut steps);
     }
-    assert!(known.len() < 5_000, "{} states: something grows without end", known.len());
+    println!("{states} states, {} events taken", steps.len());
     steps
 }
 
-/// Everything about an incident that a decision of the machine depends on.
-fn what_counts(incident: &Incident) -> String {
-    let firing: Vec<bool> = incident.alerts.iter().map(|t| t.alert.is_firing()).collect();
+impl World {
+    /// Adds the steps of this world, and returns how many states it has.
+    fn explore(&self, steps: &mut Vec<Step>) -> usize {
+        let mut known = BTreeSet::from([what_counts(&self.first, 0)]);
+        let mut waiting = VecDeque::from([(self.first.clone(), PACE)]);
+        while let Some((found, seconds)) = waiting.pop_front() {
+            let before = self.calmed(&found, seconds, steps);
+            for (name, event) in self.events(&before, seconds) {
+                let Some(step) = self.step(&found, &before, (name, event), seconds) else {
+                    continue;
+                };
+                if known.insert(what_counts(&step.after, seconds)) {
+                    waiting.push_back((step.after.clone(), seconds + PACE));
+                }
+                steps.push(step);
+            }
+        }
+        assert!(known.len() < 10_000, "{} states: something grows without end", known.len());
+        known.len()
+    }
+
+    /// The incident once it has seen that what flapped is quiet, which it does before any event.
+    fn calmed(&self, found: &Incident, seconds: i64, steps: &mut Vec<Step>) -> Incident {
+        let mut after = found.clone();
+        let nothing = Event::EffectReplayed { kind: "nothing".into(), by: "ana".into() };
+        let mut effects = after.handle(nothing, at(seconds), &self.limits).unwrap();
+        if after != *found {
+            effects.pop();
+            let (before, event) = (found.clone(), "what flapped is quiet");
+            steps.push(Step { before, event, after: after.clone(), effects });
+        }
+        after
+    }
+
+    /// What one event makes of an incident: the same whether quiet was seen before or is with it.
+    fn step(
+        &self,
+        found: &Incident,
+        before: &Incident,
+        (name, event): (&'static str, Event),
+        seconds: i64,
+    ) -> Option<Step> {
+        let mut at_once = found.clone();
+        let is_taken = at_once.handle(event.clone(), at(seconds), &self.limits).is_ok();
+        let mut after = before.clone();
+        let effects = after.handle(event, at(seconds), &self.limits);
+        let is_overtaken = found != before && name == "deadline_reached" && at_once == *before;
+        assert!(at_once == after || is_overtaken, "{name} in {}", found.phase.name());
+        if effects.is_err() {
+            assert_eq!(*before, after, "a refused {name} changed it");
+            assert_eq!(is_taken, found != before, "{name} in {}", found.phase.name());
+        }
+        let effects = effects.ok().filter(|_| !is_overtaken)?;
+        Some(Step { before: before.clone(), event: name, after, effects })
+    }
+
+    fn events(&self, incident: &Incident, seconds: i64) -> Vec<(&'static str, Event)> {
+        let mut all = events(incident);
+        if self.alerts.len() == 1 {
+            // What these do has nothing to do with alerts.
+            let elsewhere = ["ticket_failed", "resolution_accepted again"];
+            all.retain(|(name, _)| !elsewhere.contains(name));
+        }
+        all.extend(self.alerts.iter().flat_map(|alert| reports(incident, alert, seconds)));
+        all.extend(silences());
+        if self.alerts.len() == 1 {
+            all.extend(others(incident));
+        }
+        all
+    }
+}
+
+/// Everything about an incident that a decision of the machine depends on, at the time of its last
+/// event.
+fn what_counts(incident: &Incident, seconds: i64) -> String {
+    let alert = |t: &TrackedAlert| {
+        let is_suppressed = t.suppressed_by.is_some();
+        let has_just_changed = t.changes.last() == Some(&at(seconds));
+        (t.alert.is_firing(), t.is_flapping, has_just_changed, is_suppressed)
+    };
+    let mut alerts: Vec<_> = incident.alerts.iter().map(alert).collect();
+    alerts.sort_unstable();
     let phase = match &incident.phase {
         Phase::Resolved { by, at } => {
-            let fired_since =
-                |t: &incident::TrackedAlert| t.alert.is_firing() && t.reported_at > *at;
-            format!("resolved {by:?} {}", incident.alerts.iter().any(fired_since))
+            let since = |t: &TrackedAlert| {
+                let firing = t.alert.is_firing() && t.reported_at > *at;
+                (firing, t.is_flapping && t.changes.iter().rev().nth(1).is_some_and(|c| c > at))
+            };
+            let mut since: Vec<_> = incident.alerts.iter().map(since).collect();
+            since.sort_unstable();
+            let others = incident.others.reported_at.is_some_and(|reported| reported > *at);
+            format!("resolved {by:?} {since:?} {others}")
         }
         Phase::NeedsHuman { handoff, .. } => format!("needs_human {handoff:?}"),
         other => other.name().to_owned(),
     };
     let has = (incident.diagnosis.is_some(), incident.outcome.is_some());
-    let round = incident.round.min(LIMITS.rounds + 1);
-    format!("{phase} {firing:?} {has:?} {:?} {round}", incident.resolution_task)
+    let round = (incident.round - incident.spared).min(LIMITS.rounds + 1);
+    let is =
+        (incident.is_authenticated, incident.is_storm, incident.others.firing, incident.spared);
+    format!("{phase} {alerts:?} {has:?} {:?} {round} {is:?}", incident.resolution_task)
 }
 
 /// Every event in every form that may matter.
-fn events(incident: &Incident, seconds: i64) -> Vec<(&'static str, Event)> {
+fn events(incident: &Incident) -> Vec<(&'static str, Event)> {
     use EntryKind::*;
     use OutcomeResult::*;
-    let mut events = alerts(incident, seconds);
     let index = incident.progress_seen;
     let ticket = |handed_over_at| Event::TicketSynced { ticket: ticket(), handed_over_at };
     let handed_over_at = match incident.phase {
         Phase::NeedsHuman { at, .. } => Some(at),
         _ => None,
     };
-    events.extend([
+    let mut events = vec![
         ("diagnosis_ready with a cause", Event::DiagnosisReady(diagnosis(Some("db.pool")))),
         ("diagnosis_ready without a cause", Event::DiagnosisReady(diagnosis(None))),
         ("plan_ready", Event::PlanReady(plan())),
@@ -99,10 +192,12 @@ fn events(incident: &Incident, seconds: i64) -> Vec<(&'static str, Event)> {
         ("ticket_synced", ticket(handed_over_at)),
         ("ticket_synced before", ticket(None)),
         ("ticket_failed", Event::TicketFailed { why: "why".into() }),
+        ("storm_began", Event::StormBegan { why: "why".into() }),
+        ("storm_counted", storm_counted(incident)),
         ("effect_replayed", Event::EffectReplayed { kind: "resolve".into(), by: "ana".into() }),
         ("deadline_reached", Event::DeadlineReached),
         ("closed_by_person", Event::ClosedByPerson { by: "ana".into(), why: "why".into() }),
-    ]);
+    ];
     let concluded = [
         ("concluded: proven", Proven),
         ("concluded: undone", Undone),
@@ -117,26 +212,59 @@ fn events(incident: &Incident, seconds: i64) -> Vec<(&'static str, Event)> {
     events
 }
 
-/// Two alerts, each fired before, anew, or at its end.
-fn alerts(incident: &Incident, seconds: i64) -> Vec<(&'static str, Event)> {
-    let mut events = Vec::new();
-    for fingerprint in ["a", "b"] {
-        let known = incident.alerts.iter().find(|t| t.alert.fingerprint == fingerprint);
-        let started = known.map_or(at(seconds), |t| t.alert.starts_at);
-        let report =
-            |status, starts_at| Event::AlertReported(alert(fingerprint, status, starts_at));
-        let end = report(AlertStatus::Resolved, started);
-        let is_last = incident
+/// One alert, fired before, anew, or at its end.
+fn reports(incident: &Incident, fingerprint: &str, seconds: i64) -> Vec<(&'static str, Event)> {
+    let known = incident.alerts.iter().find(|t| t.alert.fingerprint == fingerprint);
+    let started = known.map_or(at(seconds), |t| t.alert.starts_at);
+    let report = |status, starts_at| Event::AlertReported(alert(fingerprint, status, starts_at));
+    let is_last = incident.others.firing == 0
+        && incident
             .alerts
             .iter()
             .all(|t| t.alert.fingerprint == fingerprint || !t.alert.is_firing());
-        events.push((if is_last { "the last alert ends" } else { "an alert ends" }, end));
-        events.push(("an alert fires", report(AlertStatus::Firing, at(seconds))));
-        if known.is_some() {
-            events.push(("an alert is repeated", report(AlertStatus::Firing, started)));
-        }
+    let end = report(AlertStatus::Resolved, started);
+    let mut events = vec![
+        (if is_last { "the last alert ends" } else { "an alert ends" }, end),
+        ("an alert fires", report(AlertStatus::Firing, at(seconds))),
+    ];
+    if known.is_some() {
+        events.push(("an alert is repeated", report(AlertStatus::Firing, started)));
     }
     events
+}
+
+fn silences() -> [(&'static str, Event); 2] {
+    let suppressed = |fingerprints: &[&str]| Event::AlertsSuppressed {
+        source: "alertmanager".into(),
+        fingerprints: fingerprints.iter().map(|name| (*name).to_owned()).collect(),
+        by: "silence 1".into(),
+    };
+    [
+        ("one alert is silenced", suppressed(&["a"])),
+        ("the alerts are silenced", suppressed(&["a", "b"])),
+    ]
+}
+
+/// Alerts that are only counted: none, or one that fires.
+fn others(incident: &Incident) -> Vec<(&'static str, Event)> {
+    let reported = |fired, resolved| {
+        let severity = Severity::Warning;
+        Event::OthersReported { new: fired, fired, resolved, severity }
+    };
+    let repeated = ("other alerts are repeated", reported(0, 0));
+    match incident.others.firing {
+        0 => vec![
+            repeated,
+            ("other alerts fire", reported(1, 0)),
+            ("other alerts fire and end", reported(1, 1)),
+        ],
+        _ => vec![repeated, ("other alerts end", reported(0, 1))],
+    }
+}
+
+fn storm_counted(incident: &Incident) -> Event {
+    let (title, description) = (incident.title.clone() + "+", "100 alerts".into());
+    Event::StormCounted { title, description }
 }
 
 pub(crate) fn at(seconds: i64) -> Timestamp {

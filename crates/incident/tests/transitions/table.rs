@@ -3,6 +3,7 @@
 
 const RESOLVING: &[&str] =
     &["planned", "awaiting_approval", "remediating", "verifying", "rolling_back"];
+const BEFORE_ACTING: &[&str] = &["diagnosing", "planned", "awaiting_approval"];
 
 pub(crate) const TABLE: &[(&[&str], &str, &str)] = &[
     // Alerts.
@@ -13,8 +14,36 @@ pub(crate) const TABLE: &[(&[&str], &str, &str)] = &[
     (&["open", "diagnosing"], "the last alert ends", "resolved"),
     (&["planned", "awaiting_approval"], "the last alert ends", "resolved"),
     (&["resolved"], "the last alert ends", "closed"),
+    // Alerts that are only counted.
+    (&["open", "resolved", "closed", "suppressed"], "other alerts fire", "diagnosing"),
+    (&["resolved", "closed", "suppressed"], "other alerts fire", "needs_human"),
+    (&["closed"], "other alerts are repeated", "diagnosing"),
+    (&["closed"], "other alerts are repeated", "needs_human"),
+    (&["open"], "other alerts fire and end", "resolved"),
+    (BEFORE_ACTING, "other alerts end", "resolved"),
+    (&["resolved"], "other alerts end", "closed"),
+    // Silences.
+    (BEFORE_ACTING, "one alert is silenced", "suppressed"),
+    (BEFORE_ACTING, "the alerts are silenced", "suppressed"),
+    (BEFORE_ACTING, "an alert ends", "suppressed"),
+    (BEFORE_ACTING, "other alerts end", "suppressed"),
+    (&["suppressed"], "an alert fires", "diagnosing"),
+    (&["suppressed"], "an alert fires", "needs_human"),
+    (&["suppressed"], "an alert is repeated", "diagnosing"),
+    (&["suppressed"], "an alert is repeated", "needs_human"),
+    // Flapping that has ended, with the alert resolved.
+    (BEFORE_ACTING, "what flapped is quiet", "resolved"),
+    (&["resolved"], "what flapped is quiet", "closed"),
+    // A storm.
+    (&["open"], "storm_began", "needs_human"),
+    (&["needs_human"], "the last alert ends", "resolved"),
+    (&["needs_human"], "other alerts end", "resolved"),
+    (&["needs_human"], "other alerts fire and end", "resolved"),
+    (&["needs_human"], "what flapped is quiet", "resolved"),
     // The diagnosis.
     (&["diagnosing"], "diagnosis_ready with a cause", "planned"),
+    // Where the source may be anybody.
+    (&["diagnosing"], "diagnosis_ready with a cause", "needs_human"),
     (&["diagnosing"], "diagnosis_ready without a cause", "needs_human"),
     (&["diagnosing"], "agent_failed", "needs_human"),
     // The resolution.

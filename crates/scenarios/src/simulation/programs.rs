@@ -223,6 +223,7 @@ fn ingress_config() -> ingress::Config {
             reopen_seconds: 30,
             reminder_seconds: 7_200,
             rounds: 2,
+            ..Limits::default()
         },
         ..ingress::Config::default()
     }

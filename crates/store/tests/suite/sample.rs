@@ -37,6 +37,7 @@ pub(crate) fn incident(number: u128, key: &str) -> Incident {
         alerts: Vec::new(),
         opened_at: at(i64::try_from(number).unwrap()),
         round: 1,
+        spared: 0,
         deadline: None,
         diagnosis: None,
         plan: None,
@@ -47,6 +48,7 @@ pub(crate) fn incident(number: u128, key: &str) -> Incident {
         follows: None,
         others: incident::OtherAlerts::default(),
         is_authenticated: true,
+        is_storm: false,
     }
 }
 

@@ -1,0 +1,221 @@
+//! What reports of alerts do to an incident: it begins, is over, begins anew, or is silenced. Reports
+//! come late, twice and out of order; only what is news counts.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{ACTOR, Effect, Step};
+use crate::{Alert, EntryKind, Phase, ResolvedBy, Severity, TimelineEntry, TrackedAlert};
+
+/// Characters kept of what silences an alert: hostile text.
+const BY_CHARS: usize = 200;
+/// Silences named in a reason.
+const NAMED: usize = 5;
+
+/// What a report says that was not known.
+enum News {
+    None,
+    /// It fires, or has ended.
+    Changed,
+    /// The same, once too often.
+    FlappingBegins,
+    /// A change of an alert that flaps: kept, and nothing else.
+    Flip,
+}
+
+impl Step<'_> {
+    pub(super) fn alert_reported(&mut self, alert: Alert) {
+        match self.track(&alert) {
+            News::None => return,
+            News::Flip => {
+                self.incident.severity = self.incident.severity.max(alert.severity);
+                return;
+            }
+            News::Changed => self.record_alert(&alert),
+            News::FlappingBegins => self.flapping_began(&alert),
+        }
+        if alert.is_firing() {
+            self.fired(alert.severity)
+        } else {
+            self.alert_gone()
+        }
+        if self.incident.phase.is_final() {
+            self.forget_flapping();
+        }
+    }
+
+    fn record_alert(&mut self, alert: &Alert) {
+        let (kind, verb) = match alert.is_firing() {
+            true => (EntryKind::AlertFired, "fires"),
+            false => (EntryKind::AlertResolved, "is resolved at its source"),
+        };
+        let summary = format!("alert {} {verb} ({})", alert.name, alert.source);
+        let entry = TimelineEntry::new(self.now, &alert.source, kind, summary)
+            .with_detail(json!({"fingerprint": alert.fingerprint, "starts_at": alert.starts_at,
+                "ends_at": alert.ends_at, "labels": alert.labels, "annotations": alert.annotations}));
+        self.effects.push(Effect::Record(entry));
+    }
+
+    pub(super) fn others_reported(
+        &mut self,
+        new: u64,
+        fired: u64,
+        resolved: u64,
+        severity: Severity,
+    ) {
+        let others = &mut self.incident.others;
+        others.total = others.total.saturating_add(new);
+        others.firing = others.firing.saturating_add(fired).saturating_sub(resolved);
+        others.reported_at = Some(self.now);
+        let is_any_firing = others.firing > 0;
+        // A source that still reports alerts of an incident that is over contradicts that.
+        let contradicts = is_any_firing && resolved == 0 && self.incident.phase.is_final();
+        if fired == 0 && resolved == 0 && !contradicts {
+            return;
+        }
+        let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
+        let (kind, summary) = match contradicts && fired == 0 {
+            true => (EntryKind::AlertFired, "other alerts still fire".to_owned()),
+            false => (kind, format!("of the other alerts {fired} fire, {resolved} are resolved")),
+        };
+        let detail = json!({"fired": fired, "resolved": resolved,
+            "total": self.incident.others.total, "firing": self.incident.others.firing});
+        self.effects.push(Effect::Record(
+            TimelineEntry::new(self.now, ACTOR, kind, summary).with_detail(detail),
+        ));
+        if is_any_firing && (fired > 0 || contradicts) {
+            self.fired(severity);
+        } else {
+            self.alert_gone();
+        }
+    }
+
+    /// Takes the report into the list of alerts.
+    fn track(&mut self, alert: &Alert) -> News {
+        let known = self.incident.alerts.iter_mut().find(|tracked| {
+            tracked.alert.source == alert.source && tracked.alert.fingerprint == alert.fingerprint
+        });
+        let Some(known) = known else {
+            self.incident.alerts.push(TrackedAlert::new(alert.clone(), self.now));
+            return News::Changed;
+        };
+        let (old, new) = (&known.alert, alert);
+        // Firing after resolved counts only for a newer episode; an older one is a late delivery.
+        // Sources may move the start of a running episode back: its end is known by when it ended.
+        let ends_known_episode =
+            !new.is_firing() && new.ends_at.is_some_and(|ends_at| ends_at > old.starts_at);
+        let is_late = (new.starts_at < old.starts_at && !ends_known_episode)
+            || (new.starts_at == old.starts_at && !old.is_firing() && new.is_firing());
+        if is_late {
+            return News::None;
+        }
+        // A source that still reports an alert of an incident that is over contradicts that.
+        let contradicts = new.is_firing() && self.incident.phase.is_final();
+        let is_change = old.status != new.status || old.starts_at != new.starts_at;
+        known.reported_at = self.now;
+        known.alert = alert.clone();
+        known.suppressed_by = None;
+        if !is_change {
+            return if contradicts { News::Changed } else { News::None };
+        }
+        let was_flapping = known.is_flapping;
+        let begins = known.has_changed(self.now, self.limits);
+        match (was_flapping, begins) {
+            (true, _) => News::Flip,
+            (false, true) => News::FlappingBegins,
+            (false, false) => News::Changed,
+        }
+    }
+
+    fn fired(&mut self, severity: Severity) {
+        self.incident.severity = self.incident.severity.max(severity);
+        match &self.incident.phase {
+            Phase::Open => self.start_round(),
+            Phase::Resolved { .. } | Phase::Closed { .. } | Phase::Suppressed { .. } => {
+                self.record(EntryKind::IncidentReopened, "the alert fires again: reopened");
+                self.incident.spared += u32::from(self.may_be_flapping());
+                self.incident.round += 1;
+                self.start_round();
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn alert_gone(&mut self) {
+        if self.incident.is_any_alert_firing() {
+            return self.suppress_if_all_are();
+        }
+        match self.incident.phase.clone() {
+            Phase::Open | Phase::Diagnosing | Phase::Planned | Phase::AwaitingApproval { .. } => {
+                self.all_gone("every alert is gone before anything was done");
+                self.effects.push(Effect::CancelResolution);
+            }
+            Phase::Resolved { by: ResolvedBy::Proof, .. } => {
+                self.close(ResolvedBy::ProofAndSource, "proven, and gone at the source");
+            }
+            Phase::NeedsHuman { .. } if self.incident.is_storm => {
+                self.all_gone("every alert of the storm is gone");
+            }
+            // A running step finishes and is verified; a person keeps what a person has.
+            _ => {}
+        }
+    }
+
+    fn all_gone(&mut self, why: &str) {
+        self.record(EntryKind::Resolved, why);
+        let resolved = Phase::Resolved { by: ResolvedBy::Source, at: self.now };
+        self.enter(resolved, self.limits.quiet_seconds);
+        self.effects.push(Effect::SyncTicket);
+    }
+
+    /// Takes what the source says of its silences; `None` when nothing of it is new.
+    pub(super) fn alerts_suppressed(
+        &mut self,
+        source: &str,
+        fingerprints: &[String],
+        by: &str,
+    ) -> Option<()> {
+        let by: String = by.chars().take(BY_CHARS).collect();
+        let of_source = |tracked: &&mut TrackedAlert| {
+            tracked.alert.source == source
+                && fingerprints.contains(&tracked.alert.fingerprint)
+                && tracked.counts_as_firing()
+                && tracked.suppressed_by.is_none()
+        };
+        let mut count = 0_usize;
+        for tracked in self.incident.alerts.iter_mut().filter(of_source) {
+            tracked.suppressed_by = Some(by.clone());
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        let summary = format!("{count} of its alerts are suppressed at {source}: {by}");
+        self.record(EntryKind::Note, &summary);
+        self.suppress_if_all_are();
+        Some(())
+    }
+
+    /// Ends an incident all of whose firing alerts somebody has silenced, unless something was done.
+    fn suppress_if_all_are(&mut self) {
+        let is_before_acting = matches!(
+            self.incident.phase,
+            Phase::Open | Phase::Diagnosing | Phase::Planned | Phase::AwaitingApproval { .. }
+        );
+        let firing = || self.incident.alerts.iter().filter(|tracked| tracked.counts_as_firing());
+        let is_any_heard =
+            self.incident.others.firing > 0 || firing().any(|t| t.suppressed_by.is_none());
+        if !is_before_acting || is_any_heard {
+            return;
+        }
+        let by: BTreeSet<&str> = firing().filter_map(|t| t.suppressed_by.as_deref()).collect();
+        let named: Vec<&str> = by.into_iter().take(NAMED).collect();
+        let reason = format!("every alert is suppressed at its source: {}", named.join(", "));
+        self.record(EntryKind::Suppressed, &reason);
+        self.incident.phase = Phase::Suppressed { reason, at: self.now };
+        self.incident.deadline = None;
+        self.forget_flapping();
+        self.effects.extend([Effect::CancelResolution, Effect::SyncTicket]);
+    }
+}
