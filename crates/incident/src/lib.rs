@@ -19,7 +19,7 @@ pub mod verification;
 
 pub use alert::{Alert, AlertStatus, Severity};
 pub use confidence::{Confidence, ConfidenceError};
-pub use correlation::{CorrelationRule, IncidentKey, correlate};
+pub use correlation::IncidentKey;
 pub use diagnosis::{Alternative, Diagnosis, Evidence, MissingEvidence};
 pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError, whole_numbers};
 pub use ids::{AttemptId, IdError, IncidentId, PlanId};

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use incident::{CorrelationRule, Limits};
+use incident::Limits;
 use rpc::a2a::{PeerConfig, ServerConfig, SettingError};
 use serde::Deserialize;
 use service::{ConfigError, Configuration, Env};
 use url::Url;
 
 use crate::Mapping;
+use crate::rules::{self, CorrelationRule, Enrichment, Rules};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,8 +37,13 @@ pub struct Config {
     pub agents: Agents,
     /// Times and counts that bound every phase of an incident.
     pub limits: Limits,
-    /// Which labels name a target. The first rule whose labels an alert all has is used.
+    /// Tables that add labels to alerts, such as owner, tier and runbook, one after the other.
+    pub enrichment: Vec<Enrichment>,
+    /// Which alerts are one incident: the first rule that is for an alert gives its key.
     pub correlation: Vec<CorrelationRule>,
+    /// File that says which service depends on which: alerts of services with the same root are one
+    /// incident.
+    pub dependencies: Option<PathBuf>,
     /// How an incident is described from its first alert.
     pub mapping: Mapping,
     /// Alertmanager, asked now and then for alerts whose webhook was lost; `None` trusts webhooks.
@@ -94,9 +100,7 @@ impl Agents {
 
 impl Default for Config {
     fn default() -> Self {
-        let rule = |labels: &[&str]| CorrelationRule {
-            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        };
+        let rule = CorrelationRule::of_labels;
         Self {
             listen: "127.0.0.1:5000".into(),
             console_listen: "127.0.0.1:5001".into(),
@@ -108,6 +112,7 @@ impl Default for Config {
             ticket_retry_seconds: 300,
             agents: Agents::default(),
             limits: Limits::default(),
+            enrichment: Vec::new(),
             correlation: vec![
                 rule(&["cluster", "server"]),
                 rule(&["server"]),
@@ -115,6 +120,7 @@ impl Default for Config {
                 rule(&["instance"]),
                 rule(&["service"]),
             ],
+            dependencies: None,
             mapping: Mapping::default(),
             alertmanager_url: None,
             alertmanager_receiver: "firebreak".into(),
@@ -201,7 +207,12 @@ impl Configuration for Config {
             .check()
             .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         self.address()?;
+        rules::check(&self.correlation)?;
         self.mapping.validate()
+    }
+
+    fn check_files(&self) -> anyhow::Result<()> {
+        Ok(Rules::open(self).map(drop)?)
     }
 }
 

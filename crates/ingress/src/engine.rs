@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, correlate};
+use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits};
 use jiff::Timestamp;
 use service::Process;
 use store::{AlertKey, Batch, OutboxEnd, Related, Store, StoreError};
@@ -26,6 +26,7 @@ use crate::Config;
 use crate::backoff;
 use crate::error::ApiError;
 use crate::metrics::{IngressMetrics, PhaseLabel};
+use crate::rules::Rules;
 
 use admission::Waiting;
 use draft::Draft;
@@ -51,6 +52,7 @@ pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) process: Process,
     pub(crate) config: Config,
+    rules: Arc<Rules>,
     pub(crate) metrics: IngressMetrics,
     pub(crate) wake: Wake,
     admission: Arc<Admission>,
@@ -88,7 +90,12 @@ impl Subject {
 }
 
 impl Engine {
-    pub(crate) fn new(store: Arc<dyn Store>, process: Process, config: Config) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        process: Process,
+        config: Config,
+        rules: Arc<Rules>,
+    ) -> Self {
         let metrics = IngressMetrics::new(process.metrics());
         let (wake, turns) = (Wake::default(), Turns::default());
         let outbox_time = OutboxTime::default();
@@ -98,6 +105,7 @@ impl Engine {
             store,
             process,
             config,
+            rules,
             metrics,
             wake,
             admission,
@@ -121,16 +129,17 @@ impl Engine {
         &self.admission
     }
 
-    /// Takes the alerts of one delivery, all or none, and returns the incidents they belong to, each
-    /// once. What it returns is stored.
+    /// Takes the alerts of one delivery, with what the tables know of them, all or none, and returns
+    /// the incidents they belong to, each once. What it returns is stored.
     ///
     /// # Errors
     /// Nothing is acknowledged; the sender shall come again.
     pub(crate) async fn accept(
         &self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         room: Room,
     ) -> Result<Vec<IncidentId>, ApiError> {
+        delivery.alerts.iter_mut().for_each(|alert| self.rules.enrich(alert));
         let (caller, answer) = oneshot::channel();
         let since = self.process.clock().instant();
         self.admission.put(Waiting { delivery, caller, since, _room: room }).await?;
@@ -140,11 +149,7 @@ impl Engine {
     /// The key of the incident that an alert opens. Whoever does not prove who it is shares none with
     /// others.
     fn key_of(&self, delivery: &Delivery, alert: &Alert) -> IncidentKey {
-        let key = correlate(alert, &self.config.correlation);
-        match delivery.is_authenticated {
-            true => key,
-            false => IncidentKey::from(format!("{}!{}", delivery.source, key.as_str())),
-        }
+        self.rules.key(alert, delivery.is_authenticated)
     }
 
     /// What the alerts may go into. The known incident of an alert may have another key than the alert

@@ -16,9 +16,11 @@ mod metrics;
 mod performer;
 mod reconcile;
 mod routes;
+mod rules;
 mod start;
 mod ticket;
 
 pub use config::{Agents, Config};
 pub use mapping::Mapping;
+pub use rules::{CorrelationRule, Enrichment};
 pub use start::{start, start_with};

@@ -10,6 +10,8 @@ use webhooks::Severities;
 /// Longest title and description kept; alerts are hostile text.
 const TITLE_CHARS: usize = 200;
 const DESCRIPTION_CHARS: usize = 4_000;
+/// Longest link to a runbook; a longer one is left out.
+const LINK_CHARS: usize = 500;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,7 +36,15 @@ impl Default for Mapping {
             description: names(&["description", "message", "runbook_url"]),
             severities: Severities::default(),
             affected_systems: names(&["server", "service", "instance"]),
-            tags: names(&["alertname", "service", "team", "cluster", "environment"]),
+            tags: names(&[
+                "alertname",
+                "service",
+                "team",
+                "owner",
+                "tier",
+                "cluster",
+                "environment",
+            ]),
         }
     }
 }
@@ -70,12 +80,11 @@ impl Mapping {
             .iter()
             .filter_map(|name| alert.label(name).map(|value| format!("{name}:{value}")))
             .collect();
-        Description {
-            title: clean(&title, TITLE_CHARS),
-            description: clean(&description, DESCRIPTION_CHARS),
-            affected_systems,
-            tags,
+        let mut description = clean(&description, DESCRIPTION_CHARS);
+        if let Some(link) = runbook(alert).filter(|link| !description.contains(link.as_str())) {
+            description = format!("{description}\nRunbook: {link}");
         }
+        Description { title: clean(&title, TITLE_CHARS), description, affected_systems, tags }
     }
 
     fn first(&self, alert: &Alert, names: &[String]) -> Option<String> {
@@ -94,6 +103,14 @@ impl Mapping {
         }
         values
     }
+}
+
+/// Where a person reads what to do, as the alert or a table says.
+fn runbook(alert: &Alert) -> Option<String> {
+    let annotation = alert.annotations.get("runbook_url").map(String::as_str);
+    let link = annotation.or_else(|| alert.label("runbook_url"))?.trim();
+    let is_link = link.starts_with("https://") || link.starts_with("http://");
+    (is_link && link.chars().count() <= LINK_CHARS).then(|| clean(link, LINK_CHARS))
 }
 
 fn non_empty(text: &str) -> Option<String> {

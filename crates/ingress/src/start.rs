@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::performer::Performer;
 use crate::reconcile::Reconciler;
 use crate::routes::Api;
+use crate::rules::Rules;
 use crate::{card, console, routes};
 
 /// Starts ingress: its listeners, and the work its database holds.
@@ -37,7 +38,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
 /// The same with a database that is open.
 ///
 /// # Errors
-/// An address cannot be listened on.
+/// An address cannot be listened on, or a file of rules cannot be used.
 pub async fn start_with(
     config: Config,
     process: Process,
@@ -46,10 +47,11 @@ pub async fn start_with(
 ) -> anyhow::Result<Running> {
     let card = card::card(&config.address()?);
     let options = config.a2a.open().context("settings of `a2a`")?;
+    let rules = Arc::new(Rules::open(&config)?);
     let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
     let last = store.clone();
     process.at_end(async move { last.close().await });
-    let engine = Arc::new(Engine::new(store, process.clone(), config));
+    let engine = Arc::new(Engine::new(store, process.clone(), config, rules.clone()));
     engine.start();
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconciler = Reconciler::new(&engine.config)?;
@@ -68,6 +70,7 @@ pub async fn start_with(
     service::serve(&process, &console_listen, "`console_listen` of ingress", console).await?;
     server.resume().await?;
     performer.start();
+    rules.watch(&process);
     if let Some(reconciler) = reconciler {
         process.spawn_until_shutdown(reconciler.run(api));
     }

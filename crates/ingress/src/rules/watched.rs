@@ -1,0 +1,153 @@
+//! A file that counts as it was when it last made sense. Whoever asks what it says never waits for a
+//! disk: it is looked at from outside now and then, and read again only when its time, size or
+//! identity changed.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use service::ConfigError;
+
+/// Largest file.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// Makes sense of a text; the second is what an error calls the file.
+type Reading<T> = Box<dyn Fn(&str, &str) -> Result<T, ConfigError> + Send + Sync>;
+
+pub(super) struct Watched<T> {
+    path: PathBuf,
+    reading: Reading<T>,
+    current: RwLock<Arc<T>>,
+    stamp: Mutex<Option<Stamp>>,
+}
+
+/// What another look at a file has shown.
+#[derive(Debug)]
+pub(super) enum Look {
+    Same,
+    /// It says something new.
+    Taken,
+    /// It makes no sense; what it said before counts.
+    Refused(ConfigError),
+}
+
+impl<T> Watched<T> {
+    /// # Errors
+    /// The file cannot be read or makes no sense.
+    pub(super) fn open(path: &Path, reading: Reading<T>) -> Result<Self, ConfigError> {
+        let stamp = Stamp::of(path);
+        let current = reading(&read(path)?, &path.display().to_string())?;
+        Ok(Self {
+            path: path.to_owned(),
+            reading,
+            current: RwLock::new(Arc::new(current)),
+            stamp: Mutex::new(stamp),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn now(&self) -> Arc<T> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the file if it changed since it was read last. Blocks.
+    pub(super) fn look(&self) -> Look {
+        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken before the content: what is written meanwhile is seen at the next look.
+        let newest = Stamp::of(&self.path);
+        if *stamp == newest {
+            return Look::Same;
+        }
+        let read = read(&self.path);
+        match read.and_then(|text| (self.reading)(&text, &self.path.display().to_string())) {
+            Ok(content) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(content);
+                *stamp = newest;
+                Look::Taken
+            }
+            Err(error) => {
+                *stamp = newest;
+                Look::Refused(error)
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let mut text = String::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    if read as u64 > FILE_BYTES {
+        let source = std::io::Error::other(format!("larger than {FILE_BYTES} bytes"));
+        return Err(ConfigError::Read { path: path.to_owned(), source });
+    }
+    Ok(text)
+}
+
+/// What tells one content of a file from another without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|found| Self::read(&found))
+    }
+
+    fn read(found: &Metadata) -> Self {
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(found);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Self { modified: found.modified().ok(), length: found.len(), inode }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(path: &Path) -> Result<Watched<u32>, ConfigError> {
+        let reading = |text: &str, origin: &str| service::parse_yaml(text, origin);
+        Watched::open(path, Box::new(reading))
+    }
+
+    #[test]
+    fn a_changed_file_counts_and_a_bad_one_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("number.yaml");
+        assert!(matches!(number(&path), Err(ConfigError::Read { .. })));
+        std::fs::write(&path, "1\n").unwrap();
+        let watched = number(&path).unwrap();
+        assert!(matches!(watched.look(), Look::Same));
+        std::fs::write(&path, "22\n").unwrap();
+        assert!(matches!(watched.look(), Look::Taken));
+        assert_eq!(*watched.now(), 22);
+        std::fs::write(&path, "many\n").unwrap();
+        assert!(matches!(watched.look(), Look::Refused(ConfigError::Invalid { .. })));
+        assert!(matches!(watched.look(), Look::Same), "told once");
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(watched.look(), Look::Refused(ConfigError::Read { .. })));
+        assert!(matches!(watched.look(), Look::Same));
+        assert_eq!(*watched.now(), 22);
+        std::fs::write(&path, "333\n").unwrap();
+        assert!(matches!(watched.look(), Look::Taken));
+        assert_eq!(*watched.now(), 333);
+    }
+}
