@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{BadField, Reading, Severities};
+pub(crate) use named::read_alert;
 
 /// # Errors
 /// The first field that cannot be used.

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::{BadField, JsonMapping, Reading, Severities, alertmanager};
+use crate::{BadField, JsonMapping, Reading, Severities};
+use crate::{alertmanager, cloudevents, datadog, grafana, pagerduty};
 
 /// By whose rules a source's requests are read. In settings it is a name, `kind: alertmanager`, or for
 /// a body of one's own `kind: {json: …}` with a [`JsonMapping`].
@@ -54,10 +55,13 @@ impl Format {
         now: Timestamp,
     ) -> Result<Reading, BadField> {
         let text = text_of(body)?;
-        let _ = (headers, now);
         match self {
             Self::Alertmanager => alertmanager::read(source, text, severities),
-            _ => Err(BadField::new("body", format!("{} is not read yet", self.name()))),
+            Self::Grafana => grafana::read(source, text, severities),
+            Self::Datadog => datadog::read(source, text, severities, now),
+            Self::PagerDuty => pagerduty::read(source, text, severities, now),
+            Self::CloudEvents => cloudevents::read(source, headers, text, severities, now),
+            Self::Json(mapping) => mapping.read(source, text, severities, now),
         }
     }
 }
