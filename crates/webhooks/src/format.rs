@@ -19,7 +19,7 @@ pub enum Format {
     Datadog,
     PagerDuty,
     CloudEvents,
-    Json(JsonMapping),
+    Json(Box<JsonMapping>),
 }
 
 impl Format {
