@@ -21,7 +21,7 @@ pub use address::advertised_url;
 pub use clock::{Clock, ManualClock, WallClock};
 pub use config::{ConfigError, Configuration, Env, load_config, parse_yaml, read_yaml};
 pub use health::Health;
-pub use http::{ServeError, serve};
+pub use http::{ConnectionLimits, Listen, PeerCertificate, ServeError, TlsConfig, serve, serve_at};
 pub use identity::ProcessIdentity;
 pub use ids::Ids;
 pub use json_only::require_json;

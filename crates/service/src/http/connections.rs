@@ -1,0 +1,309 @@
+//! The open connections of one listener: what each waits for, how long that may last, and which are
+//! closed first when there are too many. Whoever waits longest for its own client goes first, so that
+//! any number of silent clients takes no place from one that speaks.
+//!
+//! Time is counted in ticks of the listener, so that a request costs no look at a clock and no timer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::limits::ConnectionLimits;
+use crate::metrics::{ConnectionMetrics, Why};
+
+/// So many are closed at a time when there are too many: looking for them costs a walk over all.
+const CLOSED_AT_ONCE: usize = 64;
+/// How long what a client still sends is thrown away after the last answer, so that the answer
+/// reaches it.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// The TLS handshake.
+    Handshake,
+    /// The rest of a request's head.
+    Head,
+    /// The rest of a request's body.
+    Body,
+    /// Us.
+    Answer,
+    /// The client, to read its answer.
+    Reader,
+    /// The next request.
+    Idle,
+    /// The client, to close its end.
+    Closing,
+}
+
+const PHASES: [Phase; 7] = [
+    Phase::Handshake,
+    Phase::Head,
+    Phase::Body,
+    Phase::Answer,
+    Phase::Reader,
+    Phase::Idle,
+    Phase::Closing,
+];
+
+impl Phase {
+    fn why(self) -> Why {
+        match self {
+            Self::Handshake => Why::Handshake,
+            Self::Head => Why::Head,
+            Self::Body => Why::Body,
+            Self::Answer | Self::Reader => Why::Reader,
+            Self::Idle | Self::Closing => Why::Idle,
+        }
+    }
+
+    /// Nothing is lost when such a connection is closed.
+    fn gives_way(self) -> bool {
+        matches!(self, Self::Handshake | Self::Head | Self::Idle | Self::Closing)
+    }
+}
+
+/// What the listener wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Order {
+    Serve,
+    /// Answer what is in hand, then end.
+    Finish,
+    /// End now.
+    Close,
+}
+
+/// One connection, as its task and the listener share it. Only its task moves its phase.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    ticks: Arc<AtomicU64>,
+    /// The tick at which the phase began, and the phase in the lowest byte.
+    state: AtomicU64,
+    order: AtomicU8,
+    ordered: Notify,
+}
+
+impl Connection {
+    fn new(peer: SocketAddr, phase: Phase, ticks: Arc<AtomicU64>) -> Self {
+        let connection = Self {
+            peer,
+            ticks,
+            state: AtomicU64::default(),
+            order: AtomicU8::new(Order::Serve as u8),
+            ordered: Notify::new(),
+        };
+        connection.enter(phase);
+        connection
+    }
+
+    /// What it waits for, and since which tick.
+    fn state(&self) -> (Phase, u64) {
+        let state = self.state.load(Ordering::Relaxed);
+        (PHASES[usize::from(state.to_le_bytes()[0])], state >> 8)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.state().0
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        let since = self.ticks.load(Ordering::Relaxed);
+        self.state.store(since << 8 | u64::from(phase as u8), Ordering::Relaxed);
+    }
+
+    /// The same, if it is in the phase `from`.
+    pub(super) fn go_on(&self, from: Phase, to: Phase) {
+        if self.phase() == from {
+            self.enter(to);
+        }
+    }
+
+    fn give(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::Release);
+        self.ordered.notify_one();
+    }
+
+    pub(super) fn order(&self) -> Order {
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Serve,
+            1 => Order::Finish,
+            _ => Order::Close,
+        }
+    }
+
+    /// Returns when there is another order to look at.
+    pub(super) async fn ordered(&self) {
+        self.ordered.notified().await;
+    }
+}
+
+/// All connections of a listener.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limits: ConnectionLimits,
+    /// One tick.
+    tick: Duration,
+    ticks: Arc<AtomicU64>,
+    metrics: ConnectionMetrics,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    /// In order of arrival.
+    by_number: BTreeMap<u64, Arc<Connection>>,
+    /// Closed or refused for want of room since the last tick.
+    crowded_out: u64,
+}
+
+impl Connections {
+    pub(super) fn new(limits: ConnectionLimits, metrics: ConnectionMetrics) -> Self {
+        let tick = limits.tick();
+        Self { limits, tick, ticks: Arc::default(), metrics, open: Mutex::default() }
+    }
+
+    pub(super) fn tick(&self) -> Duration {
+        self.tick
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        self.lock().by_number.is_empty()
+    }
+
+    /// Takes a connection in, if need be in place of others. `None`: each of the others is being
+    /// answered.
+    pub(super) fn admit(self: &Arc<Self>, peer: SocketAddr, phase: Phase) -> Option<Admitted> {
+        let mut open = self.lock();
+        if open.by_number.len() >= self.limits.open {
+            self.make_room(&mut open, |phase, _| phase.gives_way());
+        }
+        if open.by_number.len() >= self.limits.open {
+            open.crowded_out += 1;
+            self.metrics.closed(Why::Refused);
+            return None;
+        }
+        let connection = Arc::new(Connection::new(peer, phase, self.ticks.clone()));
+        let number = open.next;
+        open.next += 1;
+        open.by_number.insert(number, connection.clone());
+        self.metrics.open.inc();
+        Some(Admitted { connection, number, among: self.clone() })
+    }
+
+    /// Closes some of the connections that wait longest for their clients.
+    pub(super) fn shed(&self) {
+        self.make_room(&mut self.lock(), |phase, _| phase.gives_way());
+    }
+
+    /// Closes some of the clients that are slowest with their bodies, if they are slow at all.
+    pub(super) fn shed_bodies(&self) {
+        self.make_room(&mut self.lock(), |phase, ticks| phase == Phase::Body && ticks > 1);
+    }
+
+    fn make_room(&self, open: &mut Open, gives_way: impl Fn(Phase, u64) -> bool) {
+        let now = self.ticks.load(Ordering::Relaxed);
+        let mut waiting: Vec<(u64, u64)> = open
+            .by_number
+            .iter()
+            .filter_map(|(number, connection)| {
+                let (phase, since) = connection.state();
+                gives_way(phase, now.saturating_sub(since)).then_some((since, *number))
+            })
+            .collect();
+        if waiting.len() > CLOSED_AT_ONCE {
+            waiting.select_nth_unstable(CLOSED_AT_ONCE);
+            waiting.truncate(CLOSED_AT_ONCE);
+        }
+        for (_, number) in waiting {
+            open.crowded_out += 1;
+            self.close(open, number, Why::Room);
+        }
+    }
+
+    /// Closes whoever has kept us waiting for too long.
+    pub(super) fn sweep(&self) {
+        let now = self.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut open = self.lock();
+        let late: Vec<(u64, Why)> = open
+            .by_number
+            .iter()
+            .filter_map(|(number, connection)| {
+                let (phase, since) = connection.state();
+                (now.saturating_sub(since) > self.ticks_of(phase)?).then(|| (*number, phase.why()))
+            })
+            .collect();
+        for (number, why) in late {
+            self.close(&mut open, number, why);
+        }
+        let crowded_out = std::mem::take(&mut open.crowded_out);
+        if crowded_out > 0 {
+            let open = open.by_number.len();
+            tracing::warn!(crowded_out, open, "connections closed for want of room");
+        }
+    }
+
+    /// How many whole ticks a phase may last; `None`: as long as it takes.
+    fn ticks_of(&self, phase: Phase) -> Option<u64> {
+        let limits = &self.limits;
+        let allowed = match phase {
+            Phase::Handshake | Phase::Head => limits.head(),
+            Phase::Body => limits.body(),
+            Phase::Answer => return None,
+            Phase::Reader => limits.reader(),
+            Phase::Idle => limits.idle(),
+            Phase::Closing => CLOSING,
+        };
+        u64::try_from(allowed.as_nanos().div_ceil(self.tick.as_nanos())).ok()
+    }
+
+    fn close(&self, open: &mut Open, number: u64, why: Why) {
+        if let Some(connection) = open.by_number.remove(&number) {
+            tracing::debug!(peer = %connection.peer, waited_for = ?connection.phase(), "connection closed");
+            self.metrics.closed(why);
+            connection.give(Order::Close);
+        }
+    }
+
+    /// Asks every connection to end when what is in hand is answered.
+    pub(super) fn finish_all(&self) {
+        for connection in self.lock().by_number.values() {
+            connection.give(Order::Finish);
+        }
+    }
+
+    /// Ends every connection, and says how many there were.
+    pub(super) fn close_all(&self) -> usize {
+        let open = self.lock();
+        for connection in open.by_number.values() {
+            connection.give(Order::Close);
+        }
+        open.by_number.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().expect("no panic while it is held")
+    }
+}
+
+/// A connection's place among the others, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) connection: Arc<Connection>,
+    number: u64,
+    among: Arc<Connections>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.among.lock().by_number.remove(&self.number);
+        self.among.metrics.open.dec();
+    }
+}
