@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use incident::Limits;
 use rpc::a2a::{PeerConfig, ServerConfig, SettingError};
 use serde::Deserialize;
-use service::{ConfigError, Configuration, Env};
+use service::{ConfigError, Configuration, ConnectionLimits, Env, TlsConfig};
 use url::Url;
 
 use crate::Mapping;
@@ -19,8 +20,13 @@ pub struct Config {
     pub listen: String,
     /// Address of the console.
     pub console_listen: String,
-    /// The absolute URL under which other agents reach `listen`; default `http://<listen>`.
+    /// The absolute URL under which other agents reach `listen`; default `http://<listen>`, or
+    /// `https://<listen>` with `tls`.
     pub public_url: Option<Url>,
+    /// The certificate of `listen`, and whose clients may show one; `None`: plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// How many connections `listen` keeps open, and how long a client may keep it waiting.
+    pub connections: ConnectionLimits,
     /// How this agent is offered to others: who may call, where push notifications may go, the key
     /// that signs its card.
     pub a2a: ServerConfig,
@@ -105,6 +111,8 @@ impl Default for Config {
             listen: "127.0.0.1:5000".into(),
             console_listen: "127.0.0.1:5001".into(),
             public_url: None,
+            tls: None,
+            connections: ConnectionLimits::default(),
             a2a: ServerConfig::default(),
             database: "data/ingress.db".into(),
             lease_seconds: 10,
@@ -141,7 +149,7 @@ impl Config {
     /// # Errors
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
-        service::advertised_url(&self.listen, self.public_url.as_ref())
+        service::advertised_url(&self.listen, self.public_url.as_ref(), self.tls.as_ref())
     }
 
     pub(crate) fn lease(&self) -> Duration {
@@ -206,12 +214,16 @@ impl Configuration for Config {
         self.a2a
             .check()
             .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
+        self.connections.check("connections")?;
         self.address()?;
         rules::check(&self.correlation)?;
         self.mapping.validate()
     }
 
     fn check_files(&self) -> anyhow::Result<()> {
+        if let Some(tls) = &self.tls {
+            tls.check().context("setting `tls`")?;
+        }
         Ok(Rules::open(self).map(drop)?)
     }
 }

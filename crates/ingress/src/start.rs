@@ -5,7 +5,7 @@ use std::sync::Arc;
 use a2a_types::TaskStore;
 use anyhow::Context;
 use rpc::a2a::Server;
-use service::{Process, ProcessIdentity, Running};
+use service::{Listen, Process, ProcessIdentity, Running};
 use store::{OpenOptions, Opened, Store};
 
 use crate::agent::IngressAgent;
@@ -48,7 +48,6 @@ pub async fn start_with(
     let card = card::card(&config.address()?);
     let options = config.a2a.open().context("settings of `a2a`")?;
     let rules = Arc::new(Rules::open(&config)?);
-    let (listen, console_listen) = (config.listen.clone(), config.console_listen.clone());
     let last = store.clone();
     process.at_end(async move { last.close().await });
     let engine = Arc::new(Engine::new(store, process.clone(), config, rules.clone()));
@@ -65,9 +64,16 @@ pub async fn start_with(
     let agent = Arc::new(IngressAgent { api: api.clone() });
     let server = Server::new(&card, agent, tasks, &host, options);
     let app = routes::routes(api.clone()).merge(server.router());
-    let address = service::serve(&process, &listen, "`listen` of ingress", app).await?;
+    let config = &api.engine.config;
+    let listen = Listen {
+        limits: config.connections.clone(),
+        tls: config.tls.as_ref(),
+        ..Listen::new(&config.listen, "`listen` of ingress")
+    };
+    let address = service::serve_at(&process, listen, app).await?;
     let console = console::routes(api.clone());
-    service::serve(&process, &console_listen, "`console_listen` of ingress", console).await?;
+    service::serve(&process, &config.console_listen, "`console_listen` of ingress", console)
+        .await?;
     server.resume().await?;
     performer.start();
     rules.watch(&process);

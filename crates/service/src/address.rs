@@ -4,14 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::{Host, Url};
 
-use crate::ConfigError;
+use crate::{ConfigError, TlsConfig};
 
-/// `public_url`, or else `listen` over plain HTTP.
+/// `public_url`, or else `listen`, over HTTPS where it has a certificate.
 ///
 /// # Errors
 /// Neither makes an http(s) address, or it is one that no caller could reach: one that names no
 /// host, or this machine alone where `listen` is for others.
-pub fn advertised_url(listen: &str, public_url: Option<&Url>) -> Result<Url, ConfigError> {
+pub fn advertised_url(
+    listen: &str,
+    public_url: Option<&Url>,
+    tls: Option<&TlsConfig>,
+) -> Result<Url, ConfigError> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let listens_on = listen.parse::<SocketAddr>().ok().map(|address| address.ip().to_canonical());
     let is_unspecified = listens_on.is_some_and(|ip| ip.is_unspecified());
     let (field, url) = match public_url {
@@ -21,7 +26,7 @@ pub fn advertised_url(listen: &str, public_url: Option<&Url>) -> Result<Url, Con
                        that nobody can reach";
             return Err(ConfigError::setting("public_url", why));
         }
-        None => ("listen", Url::parse(&format!("http://{listen}"))),
+        None => ("listen", Url::parse(&format!("{scheme}://{listen}"))),
     };
     let url = url.map_err(|error| ConfigError::setting(field, error.to_string()))?;
     match unusable(&url, listens_on) {
@@ -62,22 +67,27 @@ mod tests {
 
     #[test]
     fn an_address_nobody_can_reach_is_not_advertised() {
-        let url = |listen: &str| advertised_url(listen, None).map_err(|error| error.to_string());
+        let url =
+            |listen: &str| advertised_url(listen, None, None).map_err(|error| error.to_string());
         assert_eq!(url("127.0.0.1:5000").unwrap().as_str(), "http://127.0.0.1:5000/");
+        let file = std::path::PathBuf::from("pem");
+        let tls = TlsConfig { certificate: file.clone(), key: file, client_ca: None };
+        let over_tls = advertised_url("127.0.0.1:5000", None, Some(&tls)).unwrap();
+        assert_eq!(over_tls.as_str(), "https://127.0.0.1:5000/");
         assert!(url("0.0.0.0:5000").unwrap_err().starts_with("setting `public_url`"));
         let public: Url = "https://agents.example.org/x".parse().unwrap();
-        assert_eq!(advertised_url("0.0.0.0:5000", Some(&public)).unwrap(), public);
+        assert_eq!(advertised_url("0.0.0.0:5000", Some(&public), None).unwrap(), public);
         for unspecified in ["[::]:5000", "[::ffff:0.0.0.0]:5000", "[0::0]:5000"] {
             assert!(url(unspecified).unwrap_err().starts_with("setting `public_url`"));
         }
         let ftp: Url = "ftp://example.org".parse().unwrap();
-        assert!(advertised_url("127.0.0.1:1", Some(&ftp)).is_err());
+        assert!(advertised_url("127.0.0.1:1", Some(&ftp), None).is_err());
     }
     #[test]
     fn a_public_address_is_one_for_its_callers() {
         let error = |listen: &str, public: &str| {
             let public: Url = public.parse().unwrap();
-            advertised_url(listen, Some(&public)).err().map(|error| error.to_string())
+            advertised_url(listen, Some(&public), None).err().map(|error| error.to_string())
         };
         for useless in ["http://0.0.0.0:5000", "http://[::]:5000", "https://0/"] {
             assert!(error("0.0.0.0:5000", useless).unwrap().contains("names no address"));

@@ -77,7 +77,7 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Runni
         process.tracker().clone(),
         process.shutdown_token(),
     );
-    let address = service::advertised_url(&settings.listen, settings.public_url.as_ref())?;
+    let address = service::advertised_url(&settings.listen, settings.public_url.as_ref(), None)?;
     let options = ServerOptions {
         authentication: authentication(&settings)?,
         push: push(&settings),

@@ -109,7 +109,7 @@ impl Config {
     /// # Errors
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
-        service::advertised_url(&self.listen, self.public_url.as_ref())
+        service::advertised_url(&self.listen, self.public_url.as_ref(), None)
     }
 }
 
