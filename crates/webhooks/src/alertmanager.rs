@@ -9,28 +9,16 @@ mod named;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use crate::{BadField, Reading, Severities};
 pub(crate) use named::read_alert;
 
 /// # Errors
 /// The first field that cannot be used.
 pub(crate) fn read(source: &str, text: &str, severities: &Severities) -> Result<Reading, BadField> {
-    let mut reading = match fast::read(source, text, severities) {
-        Some(reading) => reading,
-        None => named::read(source, text, severities)?,
-    };
-    for alert in &mut reading.alerts {
-        alert.starts_at = in_milliseconds(alert.starts_at);
+    match fast::read(source, text, severities) {
+        Some(reading) => Ok(reading),
+        None => named::read(source, text, severities),
     }
-    Ok(reading)
-}
-
-/// Alertmanager tells the start of an alert in nanoseconds to a webhook, and in milliseconds to whoever
-/// asks its API: one episode has one start.
-fn in_milliseconds(starts_at: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(starts_at.as_millisecond()).unwrap_or(starts_at)
 }
 
 fn name_of(labels: &BTreeMap<String, String>) -> String {
@@ -95,18 +83,6 @@ mod tests {
         let reading = fast::read("am", &body.to_string(), &Severities::default()).unwrap();
         assert_eq!(reading.truncated, 3);
         assert_eq!(reading.alerts[0].annotations["summary"], "a \"quoted\" text\n");
-    }
-
-    #[test]
-    fn a_start_is_told_in_milliseconds_as_by_the_api() {
-        let body = alert(|a| {
-            a["startsAt"] = json!("2026-01-01T00:00:00.123987654Z");
-            a["endsAt"] = json!("2026-01-01T00:00:01.123987654Z");
-        });
-        let severities = Severities::default();
-        let alert = read("am", &body.to_string(), &severities).unwrap().alerts.remove(0);
-        assert_eq!(alert.starts_at.to_string(), "2026-01-01T00:00:00.123Z");
-        assert_eq!(alert.ends_at.unwrap().to_string(), "2026-01-01T00:00:01.123987654Z");
     }
 
     #[test]

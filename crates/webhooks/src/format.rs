@@ -55,15 +55,25 @@ impl Format {
         now: Timestamp,
     ) -> Result<Reading, BadField> {
         let text = text_of(body)?;
-        match self {
+        let mut reading = match self {
             Self::Alertmanager => alertmanager::read(source, text, severities),
             Self::Grafana => grafana::read(source, text, severities),
             Self::Datadog => datadog::read(source, text, severities, now),
             Self::PagerDuty => pagerduty::read(source, text, severities, now),
             Self::CloudEvents => cloudevents::read(source, headers, text, severities, now),
             Self::Json(mapping) => mapping.read(source, text, severities, now),
+        }?;
+        for alert in &mut reading.alerts {
+            alert.starts_at = in_milliseconds(alert.starts_at);
         }
+        Ok(reading)
     }
+}
+
+/// Alertmanager tells the start of an alert in nanoseconds to a webhook, and in milliseconds to whoever
+/// asks its API: one episode has one start. No database keeps nanoseconds either.
+fn in_milliseconds(starts_at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(starts_at.as_millisecond()).unwrap_or(starts_at)
 }
 
 fn text_of(body: &[u8]) -> Result<&str, BadField> {
@@ -107,5 +117,31 @@ impl<'de> Deserialize<'de> for Format {
             }
         }
         deserializer.deserialize_any(Kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &[u8]) -> Result<Reading, BadField> {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        Format::Alertmanager.read("am", &HeaderMap::new(), body, &Severities::default(), now)
+    }
+
+    #[test]
+    fn a_start_is_told_in_milliseconds_as_by_alertmanagers_api() {
+        let body = br#"{"alerts": [{"status": "resolved", "labels": {"alertname": "A"},
+            "startsAt": "2026-01-01T00:00:00.123987654Z",
+            "endsAt": "2026-01-01T00:00:01.123987654Z"}]}"#;
+        let alert = read(body).unwrap().alerts.remove(0);
+        assert_eq!(alert.starts_at.to_string(), "2026-01-01T00:00:00.123Z");
+        assert_eq!(alert.ends_at.unwrap().to_string(), "2026-01-01T00:00:01.123987654Z");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        let error = read(b"{\"alerts\": [\"\xff\xfe\"]}").unwrap_err().to_string();
+        assert_eq!(error, "body: is not UTF-8 from byte 13 on");
     }
 }
