@@ -33,7 +33,7 @@ enum Task {
     Chaos(chaos::Args),
     /// Play seeds of the deterministic simulation: every fault, then every invariant
     Simulate(simulate::Args),
-    /// Read mutated bytes as the envelope and the objects of A2A, looking for a panic
+    /// Read mutated bytes as what strangers send, looking for a panic and for what must not be
     Fuzz(fuzz::Args),
     /// Render the files under monitoring/ from their templates
     Monitoring {

@@ -16,9 +16,21 @@ pub(crate) use named::read_alert;
 /// The first field that cannot be used.
 pub(crate) fn read(source: &str, text: &str, severities: &Severities) -> Result<Reading, BadField> {
     match fast::read(source, text, severities) {
-        Some(reading) => Ok(reading),
+        Some(reading) => {
+            debug_assert!(is_the_same(&reading, &named::read(source, text, severities)));
+            Ok(reading)
+        }
         None => named::read(source, text, severities),
     }
+}
+
+/// Both ways read the same. Only the one that names fields looks at what nobody uses: a key that is
+/// there twice, too many values.
+fn is_the_same(fast: &Reading, named: &Result<Reading, BadField>) -> bool {
+    named.as_ref().map_or_else(
+        |error| error.why.contains("more than once") || error.why.contains("values are before"),
+        |named| named == fast,
+    )
 }
 
 fn name_of(labels: &BTreeMap<String, String>) -> String {
@@ -35,12 +47,7 @@ mod tests {
     use crate::limits;
 
     fn read_text(text: &str) -> Result<Reading, BadField> {
-        let severities = Severities::default();
-        let named = named::read("am", text, &severities);
-        if let Some(reading) = fast::read("am", text, &severities) {
-            assert_eq!(named.as_ref(), Ok(&reading), "both ways read the same");
-        }
-        read("am", text, &severities)
+        read("am", text, &Severities::default())
     }
 
     fn read_json(body: Value) -> Result<Vec<Alert>, BadField> {

@@ -1,0 +1,10 @@
+//! Bytes of strangers, read as Grafana's webhook.
+#![no_main]
+
+mod check;
+
+use http::HeaderMap;
+use libfuzzer_sys::fuzz_target;
+use webhooks::Format;
+
+fuzz_target!(|body: &[u8]| check::check(&Format::Grafana, &HeaderMap::new(), body));
