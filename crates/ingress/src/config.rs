@@ -11,6 +11,7 @@ use service::{ConfigError, Configuration, ConnectionLimits, Env, TlsConfig};
 use url::Url;
 
 use crate::Mapping;
+use crate::journal::JournalConfig;
 use crate::rules::{self, CorrelationRule, Enrichment, Rules};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -72,6 +73,8 @@ pub struct Config {
     /// Bytes of bodies held in memory, counted from before they are read. Beyond this, senders wait a
     /// little, and then receive 503.
     pub queue_bytes: usize,
+    /// How long what came is kept.
+    pub journal: JournalConfig,
 }
 
 /// Who holds the three roles: any A2A agent, by the URL under which it publishes its card.
@@ -139,6 +142,7 @@ impl Default for Config {
             body_bytes: 8 << 20,
             queue_capacity: 1024,
             queue_bytes: 64 << 20,
+            journal: JournalConfig::default(),
         }
     }
 }
@@ -192,6 +196,7 @@ impl Configuration for Config {
         if self.queue_bytes == 0 {
             return zero("queue_bytes");
         }
+        self.journal.validate()?;
         if self.ticket_retry_seconds == 0 {
             return zero("ticket_retry_seconds");
         }

@@ -3,9 +3,12 @@
 //! refused by the store, and decided anew. Nothing happens outside a commit.
 
 mod admission;
+mod book;
 mod decide;
 mod draft;
+mod hints;
 mod intake;
+mod known;
 mod outbox_time;
 mod turns;
 mod wake;
@@ -15,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits};
+use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, Phase};
 use jiff::Timestamp;
 use service::Process;
 use store::{AlertKey, Batch, OutboxEnd, Related, Store, StoreError};
@@ -30,6 +33,7 @@ use crate::rules::Rules;
 
 use admission::Waiting;
 use draft::Draft;
+use intake::Intake;
 use outbox_time::OutboxTime;
 use turns::Turns;
 
@@ -39,11 +43,14 @@ pub(crate) use wake::{Follower, IDLE, Wake};
 
 /// Decisions on one event, each on what was stored by then, before it is answered that it cannot be
 /// taken now.
-const DECISIONS: u32 = 10;
-/// The wait before the second, doubled with each.
-const CONFLICT_WAIT: Duration = Duration::from_millis(1);
+const DECISIONS: u32 = 16;
+/// The wait before the second at most, doubled with each, and before any.
+const CONFLICT_WAIT: Duration = Duration::from_millis(2);
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// Overdue incidents read at a time, and met at a time.
 const OVERDUE: (u32, usize) = (100, 16);
+/// Alerts of an incident read at a time.
+const ALERTS: u32 = 500;
 /// The wait before an overdue incident is looked at again that this version cannot read or write.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -72,8 +79,15 @@ pub(crate) struct Delivery {
     /// Whether the source proves who it is.
     pub(crate) is_authenticated: bool,
     pub(crate) alerts: Vec<Alert>,
-    /// As it came.
+    /// As it came; empty where nothing came, and alerts that are known are to be decided anew.
     pub(crate) body: String,
+}
+
+impl Delivery {
+    /// What it counts as for each of its alerts.
+    fn reports(&self) -> u32 {
+        u32::from(!self.body.is_empty())
+    }
 }
 
 /// Which incident an event is for.
@@ -120,7 +134,7 @@ impl Engine {
     pub(crate) fn start(self: &Arc<Self>) {
         let waiting = self.waiting.lock().expect("no panic while it is held").take();
         if let Some(waiting) = waiting {
-            self.process.spawn(self.clone().take_in(waiting));
+            self.process.spawn(Intake::new(self.clone()).run(waiting));
         }
     }
 
@@ -153,8 +167,8 @@ impl Engine {
     }
 
     /// What the alerts may go into. The known incident of an alert may have another key than the alert
-    /// has by today's rules; then whatever is open under that key matters too. So does what is open
-    /// beside an incident that cannot be read.
+    /// has by today's rules; when it is over, whatever is open under that key matters too. So does what
+    /// is open beside an incident that cannot be read.
     async fn related(
         &self,
         alerts: impl Iterator<Item = &Alert>,
@@ -167,9 +181,11 @@ impl Engine {
             let asked = all.iter().cloned().collect();
             let related = self.store.related(known.clone(), asked).await?;
             let count = all.len();
-            all.extend(related.incidents.values().map(|stored| stored.incident.key.clone()));
+            let incidents = related.incidents.values().map(|stored| &stored.incident);
+            let over = incidents.filter(|incident| incident.phase.is_final());
+            all.extend(over.map(|incident| incident.key.clone()));
             for (id, shut) in &related.unreadable {
-                all.extend(shut.as_ref().map(|key| decide::beside(key, *id)));
+                all.extend(shut.as_ref().map(|key| book::beside(key, *id)));
             }
             if all.len() == count {
                 for id in related.unreadable.keys() {
@@ -180,7 +196,7 @@ impl Engine {
         }
     }
 
-    /// Whether an incident holds this episode of each alert already.
+    /// The alerts that fire in an episode that is not known here.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -190,15 +206,8 @@ impl Engine {
     ) -> Result<Vec<Alert>, StoreError> {
         let related = self.related(alerts.iter(), &BTreeSet::new()).await?;
         let is_known = |alert: &Alert| {
-            let id = related.links.get(&AlertKey::of(alert));
-            let stored = id.and_then(|id| related.incidents.get(id));
-            stored.is_some_and(|stored| {
-                stored.incident.alerts.iter().any(|tracked| {
-                    tracked.alert.source == alert.source
-                        && tracked.alert.fingerprint == alert.fingerprint
-                        && tracked.alert.starts_at >= alert.starts_at
-                })
-            })
+            let row = related.alerts.get(&AlertKey::of(alert));
+            row.is_some_and(|row| row.alert.starts_at >= alert.starts_at)
         };
         alerts.retain(|alert| !is_known(alert));
         Ok(alerts)
@@ -296,7 +305,10 @@ impl Engine {
         }
         batch.incidents = drafts.into_iter().map(|draft| draft.write(now, outbox_now)).collect();
         failpoints::hit(failpoints::BEFORE_COMMIT);
+        let begun = self.process.clock().instant();
         self.store.commit(batch).await?;
+        let took = self.process.clock().instant() - begun;
+        self.metrics.commit_seconds.observe(took.as_secs_f64());
         for phase in entered {
             self.metrics.phases_entered.get_or_create(&PhaseLabel { phase }).inc();
         }
@@ -310,8 +322,8 @@ impl Engine {
         if *decisions >= DECISIONS {
             return Err(StoreError::Conflict { what });
         }
-        let most = CONFLICT_WAIT.saturating_mul(1 << *decisions);
-        self.process.clock().sleep(backoff::jitter(&self.process, most)).await;
+        let wait = backoff::full_jitter(&self.process, *decisions - 1, CONFLICT_WAIT, LONGEST_WAIT);
+        self.process.clock().sleep(wait).await;
         Ok(())
     }
 
@@ -351,11 +363,34 @@ impl Engine {
 
     async fn meet_deadline(&self, id: IncidentId) -> Result<(), StoreError> {
         let Some(stored) = self.store.incident(id).await? else { return Ok(()) };
+        let reported = self.reported_since_resolved(&stored.incident).await?;
         let reached = |incident: &Incident| {
             let is_due = incident.deadline.is_some_and(|due| due <= self.process.now());
-            is_due.then_some(Event::DeadlineReached).into_iter().collect()
+            let reached = is_due.then_some(Event::DeadlineReached);
+            reached.iter().flat_map(|_| reported.clone()).chain(reached.clone()).collect()
         };
         self.change(&Subject::of(&stored.incident), None, reached).await.map(drop)
+    }
+
+    /// An alert that was reported again, as firing, since its incident counts as resolved: repeats are
+    /// not told to incidents when they come.
+    async fn reported_since_resolved(
+        &self,
+        incident: &Incident,
+    ) -> Result<Option<Event>, StoreError> {
+        let Phase::Resolved { at, .. } = incident.phase else { return Ok(None) };
+        let mut after = None;
+        loop {
+            let rows = self.store.alerts_of(incident.id, after, ALERTS).await?;
+            let mut since = rows.iter().filter(|row| row.alert.is_firing() && row.last_at > at);
+            if let Some(row) = since.next() {
+                return Ok(Some(book::again(incident, &row.alert)));
+            }
+            if rows.len() < ALERTS as usize {
+                return Ok(None);
+            }
+            after = rows.last().map(|row| AlertKey::of(&row.alert));
+        }
     }
 
     /// The time by which effects are put off, and fall due.

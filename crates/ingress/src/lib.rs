@@ -2,6 +2,7 @@
 //! credential that changes a target, and acknowledges nothing it has not committed.
 
 mod agent;
+mod alerts;
 mod answer;
 mod backoff;
 mod card;
@@ -11,6 +12,7 @@ mod console;
 mod dead_letters;
 mod engine;
 mod error;
+mod journal;
 mod mapping;
 mod metrics;
 mod performer;
@@ -21,6 +23,7 @@ mod start;
 mod ticket;
 
 pub use config::{Agents, Config};
+pub use journal::JournalConfig;
 pub use mapping::Mapping;
 pub use rules::{CorrelationRule, Enrichment};
 pub use start::{start, start_with};

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use incident::AlertStatus;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -32,6 +33,22 @@ struct ClassLabel {
     class: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct AlertLabel {
+    source: String,
+    status: &'static str,
+}
+
+impl AlertLabel {
+    pub(crate) fn new(source: &str, status: AlertStatus) -> Self {
+        let status = match status {
+            AlertStatus::Firing => "firing",
+            AlertStatus::Resolved => "resolved",
+        };
+        Self { source: source.to_owned(), status }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct IngressMetrics {
     pub(crate) deliveries: Family<DeliveryLabel, Counter>,
@@ -41,7 +58,10 @@ pub(crate) struct IngressMetrics {
     pub(crate) queue_depth: Gauge,
     pub(crate) oldest_age: Gauge<f64, AtomicU64>,
     pub(crate) batch_deliveries: Histogram,
+    pub(crate) batch_seconds: Histogram,
     pub(crate) commit_seconds: Histogram,
+    pub(crate) repeats: Counter,
+    pub(crate) alerts: Family<AlertLabel, Counter>,
     shed: Family<ClassLabel, Counter>,
 }
 
@@ -95,10 +115,25 @@ impl IngressMetrics {
                 "Deliveries that were decided and committed together",
                 Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             ),
-            commit_seconds: metrics.register(
+            batch_seconds: metrics.register(
                 "intake_batch_seconds",
                 "Time from taking a batch to its answers, the commit among it",
                 Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            ),
+            commit_seconds: metrics.register(
+                "commit_seconds",
+                "Time of a commit, from its request to its answer",
+                Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            ),
+            repeats: metrics.register(
+                "alert_repeats",
+                "Reports that said what was known",
+                Counter::default(),
+            ),
+            alerts: metrics.register(
+                "alert_reports",
+                "Reports of alerts that were stored, by source and status",
+                Family::default(),
             ),
             shed: metrics.register(
                 "intake_shed",

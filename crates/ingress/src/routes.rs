@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use store::Stored;
 use webhooks::Format;
 
+use crate::alerts;
 use crate::dead_letters;
 use crate::engine::{Delivery, Engine, Subject};
 use crate::error::{ApiError, BadField};
@@ -61,6 +62,7 @@ pub(crate) fn read_routes() -> Router<Api> {
         .route("/api/v1/incidents", get(list))
         .route("/api/v1/incidents/{id}", get(show))
         .route("/api/v1/incidents/{id}/timeline", get(timeline))
+        .route("/api/v1/incidents/{id}/alerts", get(alerts::list))
         .merge(dead_letters::read_routes())
 }
 
@@ -98,7 +100,7 @@ async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, A
 
 impl Api {
     /// The incident of an id that somebody asks for.
-    async fn find(&self, id: IncidentId) -> Result<Stored, ApiError> {
+    pub(crate) async fn find(&self, id: IncidentId) -> Result<Stored, ApiError> {
         let stored = self.engine.store.incident(id).await?;
         stored.ok_or_else(|| ApiError::NotFound(id.to_string()))
     }
@@ -293,7 +295,7 @@ pub(crate) fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T
     }
 }
 
-fn parse_id(text: &str, field: &str) -> Result<IncidentId, ApiError> {
+pub(crate) fn parse_id(text: &str, field: &str) -> Result<IncidentId, ApiError> {
     text.parse().map_err(|error: incident::IdError| BadField::new(field, error.to_string()).into())
 }
 

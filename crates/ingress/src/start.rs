@@ -15,7 +15,7 @@ use crate::performer::Performer;
 use crate::reconcile::Reconciler;
 use crate::routes::Api;
 use crate::rules::Rules;
-use crate::{card, console, routes};
+use crate::{card, console, journal, routes};
 
 /// Starts ingress: its listeners, and the work its database holds.
 ///
@@ -54,7 +54,7 @@ pub async fn start_with(
     engine.start();
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconciler = Reconciler::new(&engine.config)?;
-    let api = Api { engine, performer: performer.clone() };
+    let api = Api { engine: engine.clone(), performer: performer.clone() };
     let host = rpc::Host::new(
         process.time_source(),
         process.id_source(),
@@ -77,6 +77,7 @@ pub async fn start_with(
     server.resume().await?;
     performer.start();
     rules.watch(&process);
+    process.spawn_until_shutdown(journal::keep_short(engine));
     if let Some(reconciler) = reconciler {
         process.spawn_until_shutdown(reconciler.run(api));
     }

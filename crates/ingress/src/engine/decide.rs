@@ -1,184 +1,201 @@
-//! Which incident each alert goes into: decided on what was read at once, without a
-//! database. One incident may take thousands of alerts, and is written once.
+//! Where each alert goes: decided on what was read at once, without a database. The row of an alert
+//! is the truth about it; its incident is told what is news.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use incident::{
-    Alert, EntryKind, Event, Incident, IncidentId, IncidentKey, Limits, Opening, Phase,
-    TimelineEntry,
+    Alert, EntryKind, Incident, IncidentId, IncidentKey, Limits, Opening, Phase, TimelineEntry,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use store::{AlertKey, Related, Stored};
+use store::{AlertKey, AlertWrite, Related, Repeat};
 
+use super::book::{Book, Change};
 use super::draft::Draft;
+use super::hints::Hint;
+use super::known::{Known, Told, Writes};
 use super::{Delivery, Engine};
 
 pub(super) struct Decision<'a> {
     engine: &'a Engine,
     now: Timestamp,
-    /// As they will be.
-    links: BTreeMap<AlertKey, IncidentId>,
-    new_links: BTreeMap<AlertKey, IncidentId>,
-    /// Incidents that no alert has gone into yet.
-    stored: BTreeMap<IncidentId, Stored>,
-    drafts: BTreeMap<IncidentId, Draft>,
-    of_key: HashMap<IncidentKey, Vec<IncidentId>>,
-    /// Keys whose open incident cannot be read.
-    shut: BTreeMap<IncidentKey, IncidentId>,
+    alerts: BTreeMap<AlertKey, Known>,
+    book: Book<'a>,
 }
 
-/// The key of what would go into an open incident that cannot be read: an incident of its own, as
-/// nothing that is reported may be lost and nothing else held up for it.
-pub(super) fn beside(key: &IncidentKey, unreadable: IncidentId) -> IncidentKey {
-    IncidentKey::from(format!("{} beside {unreadable}", key.as_str()))
+/// One report of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report<'a> {
+    pub(super) delivery: &'a Delivery,
+    pub(super) alert: &'a Alert,
+    /// The key of the incident that the alert opens, where it fires.
+    pub(super) key: Option<&'a IncidentKey>,
+}
+
+/// Where an alert goes that is news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Into(IncidentId),
+    Opens {
+        key: IncidentKey,
+        follows: Option<IncidentId>,
+    },
+    /// It ends, and never fired here: there is nothing to end.
+    Nowhere,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) alerts: Vec<AlertWrite>,
+    pub(super) repeats: Vec<Repeat>,
+    /// How alerts stand afterwards; `None` where the same report again is no repeat.
+    pub(super) hints: Vec<(AlertKey, Option<Hint>)>,
 }
 
 impl<'a> Decision<'a> {
     pub(super) fn new(engine: &'a Engine, related: Related, now: Timestamp) -> Self {
-        let mut of_key: HashMap<IncidentKey, Vec<IncidentId>> = HashMap::new();
-        for (id, stored) in &related.incidents {
-            of_key.entry(stored.incident.key.clone()).or_default().push(*id);
-        }
-        let (links, stored) = (related.links, related.incidents);
-        let (new_links, drafts) = (BTreeMap::new(), BTreeMap::new());
-        let shut =
-            related.unreadable.into_iter().filter_map(|(id, key)| Some((key?, id))).collect();
-        Self { engine, now, links, new_links, stored, drafts, of_key, shut }
+        let Related { alerts, incidents, unreadable, .. } = related;
+        let alerts = alerts.into_iter().map(|(key, row)| (key, Known::of(row))).collect();
+        let book = Book::new(incidents, unreadable, engine.limits(), now);
+        Self { engine, now, alerts, book }
     }
 
-    /// The incident that the alert goes into, if it goes into any.
-    pub(super) fn take(&mut self, delivery: &Delivery, alert: &Alert) -> Option<IncidentId> {
+    /// Takes a report, and returns the incident that its alert is in.
+    pub(super) fn take(&mut self, report: Report<'_>) -> Option<IncidentId> {
+        let alert = report.alert;
         let alert_key = AlertKey::of(alert);
-        let known = self.links.get(&alert_key).copied();
-        if let Some(known) = known.filter(|known| self.takes(*known, alert)) {
-            self.report(known, alert_key, alert);
-            return Some(known);
+        let (mut known, told) = match self.alerts.remove(&alert_key) {
+            Some(known) => {
+                let told = known.told_by(alert);
+                (known, told)
+            }
+            None => (Known::new(alert), Told::First),
+        };
+        known.count(report.delivery.reports());
+        match told {
+            Told::Late => {}
+            Told::Same | Told::Changed if self.is_settled(&known) => {
+                if told == Told::Changed {
+                    let incident = known.incident;
+                    known.put(alert, incident, None);
+                    incident.into_iter().for_each(|id| self.book.change(id, alert));
+                }
+            }
+            Told::First => self.place(report, &mut known, None),
+            Told::Same | Told::Changed | Told::News => {
+                let incident = known.incident;
+                self.place(report, &mut known, incident);
+            }
         }
-        if !alert.is_firing() {
-            // The end of an alert that never fired here: there is nothing to end.
-            return None;
-        }
-        let mut key = self.engine.key_of(delivery, alert);
-        let mut shut = None;
-        while let Some(unreadable) = self.shut.get(&key).copied() {
-            (key, shut) = (beside(&key, unreadable), Some(unreadable));
-        }
-        let (open, latest) = (self.open_of(&key), self.latest_of(&key).or(shut));
-        let taker = open.or(latest).filter(|taker| self.takes(*taker, alert));
-        let id = taker.unwrap_or_else(|| self.open(delivery, alert, key, latest));
-        self.report(id, alert_key, alert);
-        Some(id)
+        let incident = known.incident;
+        self.alerts.insert(alert_key, known);
+        incident
     }
 
-    /// What is to be written.
-    pub(super) fn end(self) -> (Vec<Draft>, Vec<(AlertKey, IncidentId)>) {
-        (self.drafts.into_values().collect(), self.new_links.into_iter().collect())
+    /// Whether the same report again changes nothing: the alert has ended, or fires in an open
+    /// incident.
+    fn is_settled(&self, known: &Known) -> bool {
+        !known.alert.is_firing() || known.incident.is_some_and(|id| self.book.is_open(id))
     }
 
-    fn incident(&self, id: IncidentId) -> Option<&Incident> {
-        let draft = self.drafts.get(&id).map(|draft| &draft.incident);
-        draft.or_else(|| self.stored.get(&id).map(|stored| &stored.incident))
+    fn place(&mut self, report: Report<'_>, known: &mut Known, was_in: Option<IncidentId>) {
+        let alert = report.alert;
+        let id = match self.place_of(report, known, was_in) {
+            Place::Into(id) => id,
+            Place::Opens { key, follows } => self.open(report, key, follows),
+            Place::Nowhere => return known.put(alert, was_in, None),
+        };
+        let fired = was_in == Some(id) && known.fires_in(id);
+        let change = Change { is_new: was_in != Some(id), fired };
+        known.put(alert, Some(id), None);
+        self.book.report(id, alert, change);
     }
 
-    fn incidents_of(&self, key: &IncidentKey) -> impl Iterator<Item = &Incident> {
-        let ids = self.of_key.get(key).into_iter().flatten();
-        ids.filter_map(|id| self.incident(*id))
-    }
-
-    fn open_of(&self, key: &IncidentKey) -> Option<IncidentId> {
-        let mut incidents = self.incidents_of(key);
-        incidents.find(|incident| !incident.phase.is_final()).map(|incident| incident.id)
-    }
-
-    fn latest_of(&self, key: &IncidentKey) -> Option<IncidentId> {
-        let newest =
-            self.incidents_of(key).max_by_key(|incident| (incident.opened_at, incident.id));
-        newest.map(|incident| incident.id)
-    }
-
-    fn takes(&self, id: IncidentId, alert: &Alert) -> bool {
-        let Some(incident) = self.incident(id) else { return false };
-        match fate(incident, alert, self.now, self.engine.limits()) {
-            Fate::Takes => true,
-            Fate::Refuses => false,
-            // Two incidents of one target are never open at a time.
-            Fate::Reopens => self.open_of(&incident.key).is_none(),
+    /// Where a report goes that is news, or whose incident is over.
+    fn place_of(&self, report: Report<'_>, known: &Known, was_in: Option<IncidentId>) -> Place {
+        // Its own incident, while that is open.
+        let own = was_in.filter(|id| self.book.incident(*id).is_some());
+        if let Some(own) = own.filter(|id| self.book.is_open(*id) || !report.alert.is_firing()) {
+            return Place::Into(own);
         }
-    }
-
-    fn report(&mut self, id: IncidentId, alert_key: AlertKey, alert: &Alert) {
-        if let Some(stored) = self.stored.remove(&id) {
-            self.drafts.insert(id, Draft::of(stored));
+        let Some(key) = report.key.filter(|_| report.alert.is_firing()) else {
+            return Place::Nowhere;
+        };
+        // Its own incident, when it is over and this is the same story.
+        let reopens = |id: &IncidentId| {
+            let incident = self.book.incident(*id);
+            incident.is_some_and(|incident| {
+                is_same_story(incident, self.now, self.engine.limits())
+                    // Two incidents of one target are never open at a time.
+                    && self.book.open_of(&incident.key).is_none()
+            })
+        };
+        if let Some(own) = own.filter(reopens) {
+            return Place::Into(own);
         }
-        if self.links.insert(alert_key.clone(), id) != Some(id) {
-            self.new_links.insert(alert_key, id);
+        // The open incident of its key.
+        let (key, shut) = self.book.readable(key.clone());
+        if let Some(open) = self.book.open_of(&key) {
+            return Place::Into(open);
         }
-        if let Some(draft) = self.drafts.get_mut(&id) {
-            draft.take(Event::AlertReported(alert.clone()), self.now, self.engine.limits());
-        }
+        let follows = self.book.latest_of(&key).or(shut);
+        Place::Opens { key, follows }
     }
 
     fn open(
         &mut self,
-        delivery: &Delivery,
-        alert: &Alert,
+        report: Report<'_>,
         key: IncidentKey,
         follows: Option<IncidentId>,
     ) -> IncidentId {
-        let described = self.engine.config.mapping.describe(alert);
+        let described = self.engine.config.mapping.describe(report.alert);
         let opening = Opening {
             id: IncidentId::new(self.engine.process.new_id()),
-            key: key.clone(),
+            key,
             title: described.title,
             description: described.description,
-            severity: alert.severity,
+            severity: report.alert.severity,
             affected_systems: described.affected_systems,
             tags: described.tags,
             follows,
-            is_authenticated: delivery.is_authenticated,
+            is_authenticated: report.delivery.is_authenticated,
         };
         let incident = Incident::open(opening, self.now, self.engine.limits());
-        let id = incident.id;
         let summary = format!("incident opened: {}", incident.title);
         let entry = TimelineEntry::new(self.now, "ingress", EntryKind::IncidentOpened, summary)
-            .with_detail(json!({"incident_id": id, "severity": incident.severity,
+            .with_detail(json!({"incident_id": incident.id, "severity": incident.severity,
                 "affected_systems": incident.affected_systems, "follows": incident.follows}));
-        self.of_key.entry(key).or_default().push(id);
-        self.drafts.insert(id, Draft::new(incident, entry));
-        id
+        self.book.open(Draft::new(incident, entry))
+    }
+
+    pub(super) fn end(mut self) -> Decided {
+        self.book.tell_all_of_others();
+        let mut decided = Decided::default();
+        for (key, known) in std::mem::take(&mut self.alerts) {
+            let is_repeatable = match known.alert.is_firing() {
+                true => known.incident.is_some_and(|id| self.book.stays_open(id)),
+                false => true,
+            };
+            let hint = Hint { state: known.state(), incident: known.incident };
+            decided.hints.push((key.clone(), self.is_settled(&known).then_some(hint)));
+            match known.write(key, is_repeatable, self.now) {
+                Writes::Nothing => {}
+                Writes::Repeat(repeat) => decided.repeats.push(repeat),
+                Writes::Alert(write) => decided.alerts.push(write),
+            }
+        }
+        decided.drafts = self.book.drafts();
+        decided
     }
 }
 
-/// What an alert means to an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It belongs to it.
-    Takes,
-    /// It is over, and begins anew.
-    Reopens,
-    /// It is over, and this is another story.
-    Refuses,
-}
-
-fn fate(incident: &Incident, alert: &Alert, now: Timestamp, limits: &Limits) -> Fate {
-    let ended_at = match &incident.phase {
-        Phase::Closed { at, .. } | Phase::Suppressed { at, .. } => *at,
-        _ => return Fate::Takes,
+/// Whether an incident that is over begins anew when its alert fires again.
+fn is_same_story(incident: &Incident, now: Timestamp, limits: &Limits) -> bool {
+    let (Phase::Closed { at, .. } | Phase::Suppressed { at, .. }) = &incident.phase else {
+        return true;
     };
-    if !alert.is_firing() {
-        return Fate::Takes;
-    }
-    let own = incident
-        .alerts
-        .iter()
-        .map(|tracked| &tracked.alert)
-        .find(|known| known.source == alert.source && known.fingerprint == alert.fingerprint);
-    let Some(own) = own else { return Fate::Refuses };
-    // A late report of an episode this incident has seen belongs to it, however old it is.
-    if own.starts_at >= alert.starts_at && !own.is_firing() {
-        return Fate::Takes;
-    }
     let window = SignedDuration::from_secs(limits.reopen_seconds.try_into().unwrap_or(i64::MAX));
-    if now.duration_since(ended_at) > window { Fate::Refuses } else { Fate::Reopens }
+    now.duration_since(*at) <= window
 }

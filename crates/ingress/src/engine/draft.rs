@@ -56,11 +56,13 @@ pub(super) struct Draft {
     asked: Vec<(Work, u32)>,
     entered: Vec<&'static str>,
     is_changed: bool,
+    was_open: bool,
 }
 
 impl Draft {
     pub(super) fn of(stored: Stored) -> Self {
         Self {
+            was_open: !stored.incident.phase.is_final(),
             incident: stored.incident,
             base: stored.base,
             entries: Vec::new(),
@@ -79,6 +81,7 @@ impl Draft {
             asked: Vec::new(),
             entered: Vec::new(),
             is_changed: true,
+            was_open: false,
         }
     }
 
@@ -106,6 +109,11 @@ impl Draft {
         if before != after {
             self.entered.push(after);
         }
+    }
+
+    /// Whether it is open as it is stored.
+    pub(super) fn was_open(&self) -> bool {
+        self.was_open
     }
 
     pub(super) fn is_changed(&self) -> bool {

@@ -2,26 +2,56 @@
 //! stored, commits one batch and answers each. It waits for no more to come. A delivery that cannot
 //! be stored fails alone. At shutdown it answers what is in the queue, and ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use incident::{IncidentId, IncidentKey};
-use store::{Batch, Delivered, StoreError};
+use incident::{Alert, AlertStatus, IncidentId, IncidentKey};
+use jiff::Timestamp;
+use store::{AlertKey, AlertState, Batch, Delivered, Repeat, StoreError};
 use tokio::sync::mpsc;
 
 use super::admission::Waiting;
-use super::decide::Decision;
+use super::decide::{Decided, Decision, Report};
+use super::hints::{Hint, Hints};
 use super::{Delivery, Engine};
 use crate::error::ApiError;
+use crate::metrics::AlertLabel;
 
 /// Deliveries in one batch.
 const MOST: usize = 256;
 /// Bytes of bodies in one batch; a single delivery may have more.
 const MOST_BYTES: usize = 8 << 20;
 
-impl Engine {
-    pub(super) async fn take_in(self: Arc<Self>, mut queue: mpsc::Receiver<Waiting>) {
-        let shutdown = self.process.shutdown_token();
+/// The incidents of each delivery.
+type Answers = Vec<Vec<IncidentId>>;
+
+#[derive(Debug)]
+pub(super) struct Intake {
+    engine: Arc<Engine>,
+    hints: Hints,
+}
+
+/// One report on its way through a decision.
+#[derive(Debug)]
+struct Line<'a> {
+    /// The place of its delivery.
+    place: usize,
+    delivery: &'a Delivery,
+    alert: &'a Alert,
+    /// What stands for its alert among the hints.
+    hash: u64,
+    /// As far as is remembered, it says what is known.
+    hint: Option<Hint>,
+    key: Option<IncidentKey>,
+}
+
+impl Intake {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, hints: Hints::default() }
+    }
+
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let shutdown = self.engine.process.shutdown_token();
         let mut waiting = Vec::new();
         loop {
             if waiting.is_empty() {
@@ -33,27 +63,28 @@ impl Engine {
             }
             let batch = take_batch(&mut waiting);
             if !batch.is_empty() {
-                self.take_batch(batch).await;
+                self.take_in(batch).await;
             }
-            self.admission.look();
+            self.engine.admission.look();
         }
     }
 
-    async fn take_batch(&self, batch: Vec<Waiting>) {
-        let clock = self.process.clock();
+    async fn take_in(&mut self, batch: Vec<Waiting>) {
+        let engine = self.engine.clone();
+        let (clock, metrics) = (engine.process.clock(), &engine.metrics);
         let begun = clock.instant();
         let oldest = batch.iter().map(|one| one.since).min().unwrap_or(begun);
-        self.metrics.oldest_age.set((begun - oldest).as_secs_f64());
-        self.metrics.batch_deliveries.observe(batch.len() as f64);
+        metrics.oldest_age.set((begun - oldest).as_secs_f64());
+        metrics.batch_deliveries.observe(batch.len() as f64);
         self.answer(batch).await;
-        self.metrics.commit_seconds.observe((clock.instant() - begun).as_secs_f64());
-        self.metrics.oldest_age.set(0.0);
+        metrics.batch_seconds.observe((clock.instant() - begun).as_secs_f64());
+        metrics.oldest_age.set(0.0);
     }
 
     /// Stores all of a batch, or else each delivery that can be.
-    async fn answer(&self, batch: Vec<Waiting>) {
+    async fn answer(&mut self, batch: Vec<Waiting>) {
         let deliveries: Vec<&Delivery> = batch.iter().map(|one| &one.delivery).collect();
-        match self.store_all(&deliveries).await {
+        match self.store(&deliveries).await {
             Ok(answers) => {
                 for (one, incidents) in batch.into_iter().zip(answers) {
                     // A caller that went away needs no answer.
@@ -75,49 +106,172 @@ impl Engine {
         }
     }
 
-    /// Decides on deliveries until what was decided is stored, and returns the incidents of each.
-    async fn store_all(
-        &self,
-        deliveries: &[&Delivery],
-    ) -> Result<Vec<Vec<IncidentId>>, StoreError> {
-        let mut keys = BTreeSet::new();
-        for delivery in deliveries {
-            keys.extend(delivery.alerts.iter().map(|alert| self.key_of(delivery, alert)));
-        }
-        let _turn = self.turns.of_all(&keys).await;
+    /// Decides on deliveries until what was decided is stored.
+    async fn store(&mut self, deliveries: &[&Delivery]) -> Result<Answers, StoreError> {
+        let engine = self.engine.clone();
+        let mut lines = self.lines(deliveries);
+        let mut turns = BTreeSet::new();
         let mut decisions = 0;
         loop {
-            match self.try_store(deliveries, &keys).await {
-                Err(StoreError::Conflict { what }) => self.again(&mut decisions, what).await?,
-                answer => return answer,
+            engine.find_keys(&mut lines);
+            match self.try_store(deliveries, &lines, &mut turns).await {
+                Err(StoreError::Conflict { what }) => {
+                    // What is remembered may be why.
+                    for line in &mut lines {
+                        if line.hint.take().is_some() {
+                            self.hints.forget(line.hash);
+                        }
+                    }
+                    engine.again(&mut decisions, what).await?;
+                }
+                answer => {
+                    if answer.is_ok() {
+                        engine.count(&lines);
+                    }
+                    return answer;
+                }
             }
         }
     }
 
-    async fn try_store(
-        &self,
-        deliveries: &[&Delivery],
-        keys: &BTreeSet<IncidentKey>,
-    ) -> Result<Vec<Vec<IncidentId>>, StoreError> {
-        let alerts = deliveries.iter().flat_map(|delivery| &delivery.alerts);
-        let related = self.related(alerts, keys).await?;
-        let now = self.process.now();
-        let mut decision = Decision::new(self, related, now);
-        let answers = deliveries.iter().map(|delivery| {
-            let taken = delivery.alerts.iter().filter_map(|alert| decision.take(delivery, alert));
-            Vec::from_iter(taken.collect::<BTreeSet<_>>())
-        });
-        let answers = answers.collect();
-        let (drafts, links) = decision.end();
-        let delivered = deliveries.iter().map(|delivery| Delivered {
-            source: delivery.source.to_string(),
-            body: delivery.body.clone(),
-            at: now,
-        });
-        let batch = Batch { delivered: delivered.collect(), links, ..Batch::default() };
-        self.commit(batch, drafts, now).await?;
-        Ok(answers)
+    /// The reports of some deliveries. Those of one alert are repeats together, or none is.
+    fn lines<'a>(&mut self, deliveries: &[&'a Delivery]) -> Vec<Line<'a>> {
+        let mut lines = Vec::new();
+        for (place, delivery) in deliveries.iter().copied().enumerate() {
+            for alert in &delivery.alerts {
+                let hash = self.hints.hash(alert);
+                let hint = match delivery.reports() {
+                    0 => None,
+                    _ => self.hints.repeated(hash, alert).cloned(),
+                };
+                lines.push(Line { place, delivery, alert, hash, hint, key: None });
+            }
+        }
+        let read: HashSet<u64> =
+            lines.iter().filter(|line| line.hint.is_none()).map(|line| line.hash).collect();
+        if !read.is_empty() {
+            for line in lines.iter_mut().filter(|line| read.contains(&line.hash)) {
+                line.hint = None;
+            }
+        }
+        lines
     }
+
+    async fn try_store(
+        &mut self,
+        deliveries: &[&Delivery],
+        lines: &[Line<'_>],
+        turns: &mut BTreeSet<IncidentKey>,
+    ) -> Result<Answers, StoreError> {
+        let engine = self.engine.clone();
+        let keys: BTreeSet<IncidentKey> =
+            lines.iter().filter_map(|line| line.key.clone()).collect();
+        turns.extend(keys.iter().cloned());
+        let _turn = engine.turns.of_all(turns).await;
+        let unknown = || lines.iter().filter(|line| line.hint.is_none());
+        let (mut answers, mut decided) = (vec![BTreeSet::new(); deliveries.len()], None);
+        let now = if unknown().next().is_some() {
+            let related = engine.related(unknown().map(|line| line.alert), &keys).await?;
+            // Should this be decided again, it is in the turns of all that matters.
+            turns.extend(related.incidents.values().map(|stored| stored.incident.key.clone()));
+            let now = engine.process.now();
+            let mut decision = Decision::new(&engine, related, now);
+            for line in unknown() {
+                let key = line.key.as_ref();
+                let report = Report { delivery: line.delivery, alert: line.alert, key };
+                answers[line.place].extend(decision.take(report));
+            }
+            decided = Some(decision.end());
+            now
+        } else {
+            engine.process.now()
+        };
+        let Decided { drafts, alerts, mut repeats, hints } = decided.unwrap_or_default();
+        repeats.extend(repeats_of(lines, now, &mut answers));
+        let delivered = delivered(deliveries, now);
+        let repeated = repeats.iter().map(|one| u64::from(one.reports)).sum();
+        let batch = Batch { delivered, alerts, repeats, ..Batch::default() };
+        engine.commit(batch, drafts, now).await?;
+        engine.metrics.repeats.inc_by(repeated);
+        self.remember(lines, hints);
+        Ok(answers.into_iter().map(Vec::from_iter).collect())
+    }
+
+    /// Remembers what was read and decided.
+    fn remember(&mut self, lines: &[Line<'_>], hints: Vec<(AlertKey, Option<Hint>)>) {
+        if hints.is_empty() {
+            return;
+        }
+        let mut hints: BTreeMap<AlertKey, Option<Hint>> = hints.into_iter().collect();
+        for line in lines.iter().filter(|line| line.hint.is_none()) {
+            match hints.remove(&AlertKey::of(line.alert)) {
+                Some(Some(hint)) => self.hints.remember(line.hash, hint),
+                Some(None) => self.hints.forget(line.hash),
+                // It was reported more than once.
+                None => {}
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Finds the keys of alerts that may open an incident.
+    fn find_keys(&self, lines: &mut [Line<'_>]) {
+        let unknown = lines.iter_mut().filter(|line| line.hint.is_none() && line.key.is_none());
+        for line in unknown.filter(|line| line.alert.is_firing()) {
+            line.key = Some(self.key_of(line.delivery, line.alert));
+        }
+    }
+
+    /// Counts the reports that were stored.
+    fn count(&self, lines: &[Line<'_>]) {
+        let mut counts: BTreeMap<(&str, bool), u64> = BTreeMap::new();
+        for line in lines.iter().filter(|line| line.delivery.reports() > 0) {
+            *counts.entry((&line.delivery.source, line.alert.is_firing())).or_default() += 1;
+        }
+        for ((source, is_firing), count) in counts {
+            let status = match is_firing {
+                true => AlertStatus::Firing,
+                false => AlertStatus::Resolved,
+            };
+            self.metrics.alerts.get_or_create(&AlertLabel::new(source, status)).inc_by(count);
+        }
+    }
+}
+
+/// What is reported as it is remembered, each alert once.
+fn repeats_of(
+    lines: &[Line<'_>],
+    now: Timestamp,
+    answers: &mut [BTreeSet<IncidentId>],
+) -> Vec<Repeat> {
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    let mut repeats: Vec<Repeat> = Vec::new();
+    for line in lines {
+        let Some(hint) = &line.hint else { continue };
+        answers[line.place].extend(hint.incident);
+        let place = *places.entry(line.hash).or_insert(repeats.len());
+        match repeats.get_mut(place) {
+            Some(repeat) => repeat.reports += line.delivery.reports(),
+            None => repeats.push(Repeat {
+                alert: AlertKey::of(line.alert),
+                state: AlertState::of(line.alert),
+                reports: line.delivery.reports(),
+                at: now,
+            }),
+        }
+    }
+    repeats
+}
+
+fn delivered(deliveries: &[&Delivery], now: Timestamp) -> Vec<Delivered> {
+    let came = deliveries.iter().filter(|delivery| delivery.reports() > 0);
+    came.map(|delivery| Delivered {
+        source: delivery.source.to_string(),
+        body: delivery.body.clone(),
+        at: now,
+    })
+    .collect()
 }
 
 /// Takes what fits into one batch; the rest stays, in order. Whoever does not wait any more is not
@@ -136,5 +290,5 @@ fn take_batch(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
 
 /// Whether every delivery would fail with it.
 fn is_of_all(error: &StoreError) -> bool {
-    error.is_transient() || matches!(error, StoreError::Closed | StoreError::Unavailable(_))
+    error.is_transient() || matches!(error, StoreError::Closed)
 }

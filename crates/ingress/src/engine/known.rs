@@ -1,0 +1,158 @@
+//! What is known of one alert, and what a report says beside it. Deliveries come late, twice and in
+//! any order: the episode, which begins at `starts_at`, says what is news.
+
+use incident::{Alert, IncidentId};
+use store::{AlertRow, AlertState, AlertWrite, Repeat};
+
+use jiff::Timestamp;
+
+/// What a report says beside what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// An alert that is not known.
+    First,
+    /// What is known.
+    Same,
+    /// Of an episode that is over here, or older than the one that is known.
+    Late,
+    /// Another severity of the same episode.
+    Changed,
+    /// It fires, or has ended, or both for another time.
+    News,
+}
+
+/// An alert as it is stored, and as it will be.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) alert: Alert,
+    pub(super) incident: Option<IncidentId>,
+    pub(super) held: Option<String>,
+    version: i64,
+    /// Reports since it was read.
+    reports: u32,
+    is_changed: bool,
+}
+
+impl Known {
+    pub(super) fn of(row: AlertRow) -> Self {
+        let AlertRow { alert, incident, held, version, .. } = row;
+        Self { alert, incident, held, version, reports: 0, is_changed: false }
+    }
+
+    pub(super) fn new(alert: &Alert) -> Self {
+        let alert = alert.clone();
+        Self { alert, incident: None, held: None, version: 0, reports: 0, is_changed: true }
+    }
+
+    pub(super) fn told_by(&self, report: &Alert) -> Told {
+        let (old, new) = (&self.alert, report);
+        // Sources may move the start of a running episode back: its end is known by when it ended.
+        let ends_known_episode =
+            !new.is_firing() && new.ends_at.is_some_and(|ends_at| ends_at > old.starts_at);
+        let is_late = (new.starts_at < old.starts_at && !ends_known_episode)
+            || (new.starts_at == old.starts_at && !old.is_firing() && new.is_firing());
+        if is_late {
+            Told::Late
+        } else if old.status != new.status || old.starts_at != new.starts_at {
+            Told::News
+        } else if old.severity != new.severity {
+            Told::Changed
+        } else {
+            Told::Same
+        }
+    }
+
+    /// Whether it fires in the incident.
+    pub(super) fn fires_in(&self, id: IncidentId) -> bool {
+        self.incident == Some(id) && self.alert.is_firing()
+    }
+
+    pub(super) fn count(&mut self, reports: u32) {
+        self.reports += reports;
+    }
+
+    pub(super) fn put(
+        &mut self,
+        report: &Alert,
+        incident: Option<IncidentId>,
+        held: Option<String>,
+    ) {
+        self.alert.clone_from(report);
+        (self.incident, self.held, self.is_changed) = (incident, held, true);
+    }
+
+    pub(super) fn state(&self) -> AlertState {
+        AlertState::of(&self.alert)
+    }
+
+    /// What is to be written. `is_repeatable`: the store takes a report of it as a repeat.
+    pub(super) fn write(self, key: store::AlertKey, is_repeatable: bool, now: Timestamp) -> Writes {
+        if !self.is_changed && self.reports == 0 {
+            return Writes::Nothing;
+        }
+        if !self.is_changed && is_repeatable {
+            let (state, reports) = (self.state(), self.reports);
+            return Writes::Repeat(Repeat { alert: key, state, reports, at: now });
+        }
+        let Self { alert, incident, held, version, reports, .. } = self;
+        Writes::Alert(AlertWrite { alert, incident, held, version, reports, at: now })
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Writes {
+    Nothing,
+    Repeat(Repeat),
+    Alert(AlertWrite),
+}
+
+#[cfg(test)]
+mod tests {
+    use incident::{AlertStatus, Severity};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn alert(status: AlertStatus, starts_at: i64, ends_at: Option<i64>) -> Alert {
+        Alert {
+            source: "alertmanager".into(),
+            fingerprint: "f".into(),
+            status,
+            name: "A".into(),
+            severity: Severity::Warning,
+            labels: [].into(),
+            annotations: [].into(),
+            starts_at: at(starts_at),
+            ends_at: ends_at.map(at),
+            generator_url: String::new(),
+        }
+    }
+
+    fn firing(starts_at: i64) -> Alert {
+        alert(AlertStatus::Firing, starts_at, None)
+    }
+
+    fn resolved(starts_at: i64, ends_at: i64) -> Alert {
+        alert(AlertStatus::Resolved, starts_at, Some(ends_at))
+    }
+
+    #[test]
+    fn the_episode_says_what_is_news() {
+        let told = |known: &Alert, report: &Alert| Known::new(known).told_by(report);
+        assert_eq!(told(&firing(10), &firing(10)), Told::Same);
+        assert_eq!(told(&firing(10), &resolved(10, 20)), Told::News);
+        assert_eq!(told(&firing(10), &firing(30)), Told::News, "its end was lost");
+        assert_eq!(told(&firing(10), &firing(5)), Told::Late);
+        assert_eq!(told(&firing(10), &resolved(5, 8)), Told::Late, "the end of one before");
+        assert_eq!(told(&firing(10), &resolved(5, 20)), Told::News, "its start was moved back");
+        assert_eq!(told(&resolved(10, 20), &firing(10)), Told::Late, "the end came first");
+        assert_eq!(told(&resolved(10, 20), &firing(5)), Told::Late);
+        assert_eq!(told(&resolved(10, 20), &firing(30)), Told::News);
+        assert_eq!(told(&resolved(10, 20), &resolved(10, 20)), Told::Same);
+        let raised = Alert { severity: Severity::Critical, ..firing(10) };
+        assert_eq!(told(&firing(10), &raised), Told::Changed);
+    }
+}
