@@ -13,6 +13,7 @@ mod ingress {
     mod replicas;
     mod restart;
     mod sample;
+    mod storm;
     mod strangers;
     mod workflow;
     mod world;

@@ -10,6 +10,7 @@ use service::{Clock, ProcessIdentity};
 use store::OpenOptions;
 
 use super::sample::{firing, resolved};
+use super::storm::sixty_four_bring_the_same;
 use super::world::World;
 
 async fn replica(beside: &World, server: &Server, id: &str) -> World {
@@ -65,4 +66,16 @@ async fn two_replicas_on_postgres_do_everything_once_and_one_takes_over_from_the
     b.resolution.player.open();
     join_all(ids.iter().map(|id| b.until_phase(id, "resolved"))).await;
     assert_eq!(b.resolution.player.asked().len(), names.len() + ids.len());
+}
+
+#[tokio::test]
+async fn sixty_four_senders_of_the_same_new_alerts_at_two_replicas_make_each_once() {
+    let Some(server) = Server::start() else { return };
+    let settings = World::alone(|config| config.lease_seconds = 3_600).await;
+    settings.stop().await;
+    let a = replica(&settings, &server, "a").await;
+    let b = replica(&settings, &server, "b").await;
+    sixty_four_bring_the_same(&[&a, &b]).await;
+    a.stop().await;
+    b.stop().await;
 }
