@@ -102,7 +102,7 @@ impl<'a> Decision<'a> {
 
     fn place(&mut self, report: Report<'_>, known: &mut Known, was_in: Option<IncidentId>) {
         let alert = report.alert;
-        let id = match self.place_of(report, known, was_in) {
+        let id = match self.place_of(report, was_in) {
             Place::Into(id) => id,
             Place::Opens { key, follows } => self.open(report, key, follows),
             Place::Nowhere => return known.put(alert, was_in, None),
@@ -114,7 +114,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Where a report goes that is news, or whose incident is over.
-    fn place_of(&self, report: Report<'_>, known: &Known, was_in: Option<IncidentId>) -> Place {
+    fn place_of(&self, report: Report<'_>, was_in: Option<IncidentId>) -> Place {
         // Its own incident, while that is open.
         let own = was_in.filter(|id| self.book.incident(*id).is_some());
         if let Some(own) = own.filter(|id| self.book.is_open(*id) || !report.alert.is_firing()) {

@@ -66,6 +66,7 @@ async fn a_brief_opens_incidents_and_never_ends_what_another_source_reports() {
     assert_eq!(incidents(&task), json!([]));
     assert_eq!(world.incident(&id).await["phase"]["name"], "diagnosing");
     incident.alerts[0].alert.status = incident::AlertStatus::Firing;
+    incident.alerts[0].alert.starts_at = super::sample::at(60);
     let task = say(&client(&world), vec![rpc::part(&Payload::Brief(incident.brief()))]).await;
     assert_eq!(incidents(&task), json!([id]), "the same target is the same incident");
 }

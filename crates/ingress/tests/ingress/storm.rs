@@ -185,7 +185,7 @@ async fn reports_out_of_order_come_to_the_same() {
     // An end whose start was moved back is the end of what runs.
     assert_eq!(world.deliver_one(report("resolved", 15, 30)).await, id);
     assert_eq!(world.incident(&id).await["phase"]["name"], "resolved");
-    assert_eq!(world.deliver_one(report("firing", 20, 0)).await, id, "it came late");
+    assert_eq!(world.deliver_one(report("firing", 15, 0)).await, id, "it came late");
     assert_eq!(world.incident(&id).await["phase"]["name"], "resolved");
     assert_eq!(world.incidents().await.len(), 1);
     assert_eq!(alerts_of(&world, &id).await[0]["reports"], 7);
