@@ -18,7 +18,8 @@ const LINK_CHARS: usize = 500;
 pub struct Mapping {
     /// Annotations or labels that may give the title, best first; then name and target.
     pub title: Vec<String>,
-    /// Annotations or labels that may give the description, best first.
+    /// Annotations or labels that may give the description, best first. The link of `runbook_url` stands
+    /// below it.
     pub description: Vec<String>,
     /// What says how bad an alert is.
     pub severities: Severities,
@@ -33,7 +34,7 @@ impl Default for Mapping {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             title: names(&["summary", "title"]),
-            description: names(&["description", "message", "runbook_url"]),
+            description: names(&["description", "message"]),
             severities: Severities::default(),
             affected_systems: names(&["server", "service", "instance"]),
             tags: names(&[
@@ -160,5 +161,23 @@ mod tests {
         assert_eq!(described.title, "disk");
         assert_eq!(described.description.len(), DESCRIPTION_CHARS);
         assert!(described.description.chars().all(|c| c == 'x'));
+    }
+
+    #[test]
+    fn the_link_to_the_runbook_is_at_hand_whatever_else_is_said() {
+        let link = "https://wiki.example/db";
+        let of = |labels: &[(&str, &str)], annotations: &[(&str, &str)]| {
+            Mapping::default().describe(&alert(labels, annotations)).description
+        };
+        let long = "x".repeat(5_000);
+        assert!(of(&[("runbook_url", link)], &[("description", &long)]).ends_with(link));
+        assert_eq!(
+            of(&[("runbook_url", link)], &[("description", "slow")]),
+            format!("slow\nRunbook: {link}")
+        );
+        assert_eq!(of(&[("runbook_url", link)], &[("description", link)]), link, "said once");
+        for other in ["javascript:alert(1)", "", &format!("https://{long}")] {
+            assert_eq!(of(&[], &[("description", "slow"), ("runbook_url", other)]), "slow");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod ingress {
     mod reconcile;
     mod replicas;
     mod restart;
+    mod rules;
     mod sample;
     mod storm;
     mod strangers;

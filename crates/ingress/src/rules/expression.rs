@@ -289,5 +289,6 @@ mod tests {
             assert!(Expression::compile(&deep, Kind::Truth).is_err(), "{deep}");
         }
         assert!(holds(&format!("{}true", "name == \"a\" || ".repeat(60))));
+        assert!(holds(&format!("size({}name) > 0", "name + ".repeat(16))));
     }
 }

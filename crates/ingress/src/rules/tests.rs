@@ -153,6 +153,36 @@ fn two_rules_of_one_name_are_refused() {
     assert_eq!(said, "setting `correlation[1].name`: another rule is called `a`");
 }
 
+#[test]
+fn the_samples_work_as_they_stand() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let text = std::fs::read_to_string(format!("{root}/deploy/config/ingress.yaml")).unwrap();
+    let between = |start: &str, end: &str| -> String {
+        let (_, rest) = text.split_once(start).unwrap();
+        let lines = rest.split_once(end).unwrap().0.lines();
+        lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect()
+    };
+    let files = format!("enrichment:{}", between("\n# enrichment:", "\n\n"));
+    let mut config: Config = service::parse_yaml(&files, "sample").unwrap();
+    let rule = between("`source`:\n", "correlation:\n");
+    config.correlation.splice(..0, service::parse_yaml::<Vec<_>>(&rule, "sample").unwrap());
+    for table in &mut config.enrichment {
+        table.file = std::path::Path::new(root).join(&table.file);
+    }
+    config.dependencies = config.dependencies.map(|file| std::path::Path::new(root).join(file));
+    let rules = Rules::open(&config).unwrap();
+    let mut gateway = alert(&[("server", "api-gateway-01"), ("environment", "production")]);
+    rules.enrich(&mut gateway);
+    assert_eq!(gateway.label("owner"), Some("platform"));
+    assert_eq!(gateway.label("runbook_url"), Some("https://runbooks.example.org/gateway"));
+    let root = r#"root "db-server-01",environment="production""#;
+    assert_eq!(rules.key(&gateway, true).as_str(), root);
+    let certificate =
+        Alert { name: "CertificateExpires".into(), ..alert(&[("domain", "a.example")]) };
+    let of_certificate = r#"rule certificates: "certificate of a.example""#;
+    assert_eq!(rules.key(&certificate, true).as_str(), of_certificate);
+}
+
 /// xorshift64*: enough chance for a test, the same on every machine.
 struct Chance(u64);
 
