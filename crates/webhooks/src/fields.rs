@@ -28,7 +28,8 @@ pub(crate) fn parse(text: &str) -> Result<Value, BadField> {
     read.map_err(|error| {
         if error.is_data() {
             let path = track.path().to_string();
-            let field = if path == "." { "body".to_owned() } else { short(&path) };
+            let field =
+                if matches!(path.as_str(), "." | "") { "body".to_owned() } else { short(&path) };
             return BadField::new(field, short(&error.to_string()));
         }
         BadField::new("body", format!("is not JSON: {error}"))
@@ -260,5 +261,20 @@ impl<'de> Visitor<'de> for Tree<'_> {
             fields.insert(name, value);
         }
         Ok(Value::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_key_is_named_whatever_it_is_called() {
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert!(error(r#"{"a": {"b": 1, "b": 2}}"#).starts_with("a: has the key \"b\" more than"));
+        assert!(
+            error(r#"{"": {"b": 1, "b": 2}}"#).starts_with("body: has the key \"b\" more than")
+        );
+        assert!(error(r#"[{"b": 1, "b": 2}]"#).starts_with("[0]: has the key \"b\" more than"));
     }
 }
