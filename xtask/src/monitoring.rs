@@ -26,28 +26,29 @@ pub(crate) struct Targets {
     /// The ingress, which receives the webhooks.
     pub(crate) ingress: String,
     /// A file that Alertmanager reads the webhook's bearer token from.
-    pub(crate) webhook_token_file: Option<String>,
+    pub(crate) webhook_token_file: String,
 }
 
 impl Targets {
     /// Everything on this machine, on the default ports.
     pub(crate) fn local() -> Self {
-        Self::on(["127.0.0.1"; 3])
+        // Beside the database, from where Alertmanager's file stands.
+        Self::on(["127.0.0.1"; 3], "../../data/webhook-token")
     }
 
     /// Everything under its name in `docker-compose.yml`.
     pub(crate) fn compose() -> Self {
-        Self::on(["fault-simulator", "alertmanager", "ingress"])
+        Self::on(["fault-simulator", "alertmanager", "ingress"], "/run/webhook/token")
     }
 
-    fn on([fleet, alertmanager, ingress]: [&str; 3]) -> Self {
+    fn on([fleet, alertmanager, ingress]: [&str; 3], webhook_token_file: &str) -> Self {
         Self {
             database: format!("{fleet}:8000"),
             app: format!("{fleet}:8001"),
             gateway: format!("{fleet}:8002"),
             alertmanager: format!("{alertmanager}:9093"),
             ingress: format!("{ingress}:5000"),
-            webhook_token_file: None,
+            webhook_token_file: webhook_token_file.to_owned(),
         }
     }
 }
@@ -208,11 +209,6 @@ fn pace(profile: Profile) -> Pace {
 fn values(profile: Profile, targets: &Targets) -> Vec<(&'static str, String)> {
     let pace = pace(profile);
     let seconds = |count: u64| format!("{count}s");
-    let authorization = targets.webhook_token_file.as_ref().map_or(String::new(), |file| {
-        format!(
-            "        http_config:\n          authorization:\n            credentials_file: {file:?}\n"
-        )
-    });
     vec![
         ("profile", if profile == Profile::Fast { "fast" } else { "real" }.to_owned()),
         ("scrape", seconds(pace.scrape)),
@@ -230,7 +226,7 @@ fn values(profile: Profile, targets: &Targets) -> Vec<(&'static str, String)> {
         // Only in the rules' test: late enough to fire, and early enough not to.
         ("firing_at", seconds(pace.window + pace.hold + 2 * pace.evaluate)),
         ("pending_at", seconds(pace.hold - pace.evaluate)),
-        ("webhook_authorization\n", authorization),
+        ("webhook_token_file", targets.webhook_token_file.clone()),
     ]
 }
 
@@ -239,8 +235,7 @@ fn values(profile: Profile, targets: &Targets) -> Vec<(&'static str, String)> {
 fn fill(template: &str, values: &[(&str, String)], scrape: u64) -> String {
     let mut text = template.to_owned();
     for (name, value) in values {
-        let (name, end) = name.strip_suffix('\n').map_or((*name, ""), |name| (name, "\n"));
-        text = text.replace(&format!("@{name}@{end}"), value);
+        text = text.replace(&format!("@{name}@"), value);
     }
     while let Some((before, rest)) = text.split_once("@per_scrape(") {
         let (number, after) = rest.split_once(")@").expect("a template closes what it opens");
@@ -271,7 +266,7 @@ mod tests {
     fn no_placeholder_is_left_and_targets_are_used() {
         let targets = Targets {
             database: "10.0.0.1:1".into(),
-            webhook_token_file: Some("/run/token".into()),
+            webhook_token_file: "/run/token".into(),
             ..Targets::compose()
         };
         let files = render(Profile::Fast, &targets);

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use bench::http::{Connection, get, post};
+use bench::alertmanager;
+use bench::http::{Connection, get};
 use bench::stats::{Latencies, millis};
 use serde_json::json;
 
@@ -161,7 +162,7 @@ impl Source {
                 "generatorURL": "", "fingerprint": format!("{target:016x}"),
             }],
         });
-        post(self.ingress, "/webhooks/alertmanager", &[], &body.to_string())
+        alertmanager::webhook(self.ingress, &body.to_string())
     }
 
     async fn wait_for_closed(&self, count: usize) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use bench::alertmanager;
 use bench::http::{Connection, get, post};
 use bench::server::Server;
 use bench::stats::{Latencies, millis};
@@ -90,6 +91,7 @@ impl Ground<'_> {
         command.current_dir(self.directory).env("FIREBREAK_LOG", "warn");
         command.env("FIREBREAK_DATABASE", self.directory.join(database));
         command.env("FIREBREAK_CONSOLE_LISTEN", "127.0.0.1:0");
+        command.env(alertmanager::TOKEN_FILE, alertmanager::write_token(self.directory)?);
         let agent = format!("http://{}", self.agent.address);
         for role in ["DIAGNOSTIC", "RESOLUTION", "TICKETING"] {
             command.env(format!("{role}_AGENT_URL"), &agent);
@@ -154,7 +156,7 @@ fn webhook(address: SocketAddr, server: &str) -> Vec<u8> {
             "generatorURL": "", "fingerprint": format!("{:0>16}", server.len()),
         }],
     });
-    post(address, "/webhooks/alertmanager", &[], &body.to_string())
+    alertmanager::webhook(address, &body.to_string())
 }
 
 /// Multiplies the closed incident of a database, with its alert and its timeline.

@@ -24,6 +24,12 @@ const DEPLOYMENT_TOKEN: &str = "deployment-token";
 /// What only ingress and the three agents of this process know: nobody else may call the agents.
 const AGENTS_TOKEN: &str = "agents-token";
 
+/// What Alertmanager shows when it posts here. It is made once and stays, since others are told of it.
+const WEBHOOK_TOKEN: &str = "webhook-token";
+
+/// The source whose webhooks every installation takes.
+const ALERTMANAGER: &str = "alertmanager";
+
 /// What the environment may say here: services outside this process. The rest comes from flags.
 const OUTSIDE: &[&str] = &[
     "JIRA_URL",
@@ -32,6 +38,7 @@ const OUTSIDE: &[&str] = &[
     "JIRA_TOKEN_FILE",
     "PROMETHEUS_TOKEN_FILE",
     "ALERTMANAGER_TOKEN_FILE",
+    "ALERTMANAGER_WEBHOOK_TOKEN_FILE",
     "DIAGNOSTIC_AGENT_URL",
     "DIAGNOSTIC_AGENT_TOKEN_FILE",
     "RESOLUTION_AGENT_URL",
@@ -53,9 +60,13 @@ pub(crate) async fn up(arguments: Up) -> anyhow::Result<()> {
     };
     if started.is_ok() && fleet.is_started {
         println!(
-            "ready: console http://{}, webhooks to http://{}/webhooks/alertmanager",
+            "ready: console http://{}, webhooks to http://{}/webhooks/alertmanager{}",
             fleet.address(5001),
-            fleet.address(5000)
+            fleet.address(5000),
+            match &fleet.webhook_token {
+                Some(token) => format!(" with the token in {}", token.display()),
+                None => String::new(),
+            }
         );
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -79,6 +90,8 @@ struct Fleet<'a> {
     root: Process,
     running: Vec<Process>,
     is_started: bool,
+    /// The token that Alertmanager shows, unless the settings say who may post.
+    webhook_token: Option<PathBuf>,
     /// Held for as long as this process runs.
     _lock: File,
 }
@@ -98,6 +111,7 @@ impl<'a> Fleet<'a> {
             root,
             running: Vec::new(),
             is_started: false,
+            webhook_token: None,
             _lock: lock,
         })
     }
@@ -160,6 +174,7 @@ impl<'a> Fleet<'a> {
         ingress.console_listen = self.address(5001);
         ingress.database = self.data("ingress.db").display().to_string();
         ingress.agents = self.agents(ingress.agents)?;
+        self.admit_alertmanager(&mut ingress.sources)?;
         let up = self.arguments;
         ingress.prometheus_url = Some(up.prometheus_url.clone());
         ingress.alertmanager_url = up.alertmanager_url.clone().or(ingress.alertmanager_url);
@@ -189,6 +204,22 @@ impl<'a> Fleet<'a> {
     fn admit_ingress(&self, settings: &mut ServerConfig) {
         let files = vec![self.data(AGENTS_TOKEN)];
         settings.authentication.bearer.push(BearerConfig { name: "ingress".into(), files });
+    }
+
+    /// Lets whoever can read this user's token file post as Alertmanager, unless the settings say who
+    /// may.
+    fn admit_alertmanager(&mut self, sources: &mut ingress::SourceConfigs) -> anyhow::Result<()> {
+        if sources.contains_key(ALERTMANAGER) {
+            return Ok(());
+        }
+        let token = self.data(WEBHOOK_TOKEN);
+        if !token.is_file() {
+            write_token(&token).with_context(|| format!("write {}", token.display()))?;
+        }
+        let source = ingress::SourceConfig::bearer(ingress::Format::Alertmanager, &token);
+        sources.insert(ALERTMANAGER.into(), source);
+        self.webhook_token = Some(token);
+        Ok(())
     }
 
     fn deployment_system(&self) -> anyhow::Result<deployment_system::Config> {

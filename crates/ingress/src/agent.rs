@@ -155,6 +155,7 @@ fn to_agent_error(error: ApiError) -> AgentError {
         ApiError::Overloaded(_)
         | ApiError::Draining
         | ApiError::TooSlow
+        | ApiError::InHand
         | ApiError::Store(_)
         | ApiError::NotStored(_) => AgentError::transient(error),
         ApiError::Agent(inner) if inner.is_transient() => AgentError::transient(inner),

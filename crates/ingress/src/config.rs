@@ -9,10 +9,12 @@ use rpc::a2a::{PeerConfig, ServerConfig, SettingError};
 use serde::Deserialize;
 use service::{ConfigError, Configuration, ConnectionLimits, Env, TlsConfig};
 use url::Url;
+use webhooks::Format;
 
-use crate::Mapping;
 use crate::journal::JournalConfig;
 use crate::rules::{self, CorrelationRule, Enrichment, Rules};
+use crate::sources::{SourceConfig, SourceConfigs};
+use crate::{Mapping, sources};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +44,8 @@ pub struct Config {
     /// Seconds after which a ticket that could not be written is tried again.
     pub ticket_retry_seconds: u64,
     pub agents: Agents,
+    /// Who may post webhooks, by name, which is the path: `/webhooks/<name>`. Nobody else may.
+    pub sources: SourceConfigs,
     /// Times and counts that bound every phase of an incident.
     pub limits: Limits,
     /// Tables that add labels to alerts, such as owner, tier and runbook, one after the other.
@@ -122,6 +126,7 @@ impl Default for Config {
             beat_seconds: 3,
             ticket_retry_seconds: 300,
             agents: Agents::default(),
+            sources: SourceConfigs::new(),
             limits: Limits::default(),
             enrichment: Vec::new(),
             correlation: vec![
@@ -178,6 +183,12 @@ impl Configuration for Config {
         }
         env.apply_some("ALERTMANAGER_URL", &mut self.alertmanager_url)?;
         env.apply_some("ALERTMANAGER_TOKEN_FILE", &mut self.alertmanager_token_file)?;
+        let mut webhook_token_file: Option<PathBuf> = None;
+        env.apply_some("ALERTMANAGER_WEBHOOK_TOKEN_FILE", &mut webhook_token_file)?;
+        if let Some(file) = webhook_token_file {
+            let source = SourceConfig::bearer(Format::Alertmanager, &file);
+            self.sources.insert("alertmanager".into(), source);
+        }
         env.apply_some("PROMETHEUS_URL", &mut self.prometheus_url)?;
         env.apply_some("GRAFANA_URL", &mut self.grafana_url)
     }
@@ -220,6 +231,7 @@ impl Configuration for Config {
             .check()
             .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         self.connections.check("connections")?;
+        sources::check(&self.sources)?;
         self.address()?;
         rules::check(&self.correlation)?;
         self.mapping.validate()

@@ -27,6 +27,12 @@ pub(crate) enum ApiError {
     Draining,
     #[error("the body did not arrive in time")]
     TooSlow,
+    /// A signature counts once, and nobody knows yet whether this request's will.
+    #[error("the same request is being worked on")]
+    InHand,
+    /// A page of another site could have sent it.
+    #[error("the content type must be application/json")]
+    NotJson,
     #[error("temporarily unavailable")]
     Store(#[from] StoreError),
     /// Deliveries that were to be stored together were not.
@@ -46,8 +52,10 @@ impl ApiError {
             Self::Overloaded(_)
             | Self::Draining
             | Self::TooSlow
+            | Self::InHand
             | Self::Store(_)
             | Self::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Agent(_) => StatusCode::BAD_GATEWAY,
         }
     }

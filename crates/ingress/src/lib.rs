@@ -17,13 +17,20 @@ mod mapping;
 mod metrics;
 mod performer;
 mod reconcile;
+mod refusals;
 mod routes;
 mod rules;
+mod sources;
 mod start;
 mod ticket;
+mod webhook;
 
 pub use config::{Agents, Config};
 pub use journal::JournalConfig;
 pub use mapping::Mapping;
 pub use rules::{CorrelationRule, Enrichment};
+pub use sources::{
+    Authentication, Basic, Encoding, Hmac, Mtls, SecretFiles, SourceConfig, SourceConfigs,
+};
 pub use start::{start, start_with};
+pub use webhooks::Format;

@@ -11,10 +11,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
 use crate::engine::Work;
+use crate::sources::Reason;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct DeliveryLabel {
-    pub(crate) source: &'static str,
+    pub(crate) source: String,
     pub(crate) status: u16,
 }
 
@@ -46,6 +47,27 @@ impl AlertLabel {
             AlertStatus::Resolved => "resolved",
         };
         Self { source: source.to_owned(), status }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusalLabel {
+    source: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RefusalMetrics(Family<RefusalLabel, Counter>);
+
+impl RefusalMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let help = "Webhook requests that were refused for who sent them";
+        Self(metrics.register("webhook_refusals", help, Family::default()))
+    }
+
+    pub(crate) fn count(&self, source: &str, reason: Reason) {
+        let label = RefusalLabel { source: source.to_owned(), reason: reason.name() };
+        self.0.get_or_create(&label).inc();
     }
 }
 

@@ -14,8 +14,10 @@ use url::Url;
 use webhooks::Format;
 
 use crate::Config;
-use crate::routes::{ALERTMANAGER, Api};
+use crate::routes::Api;
 
+/// The source whose alerts these are.
+const ALERTMANAGER: &str = "alertmanager";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]

@@ -1,56 +1,56 @@
-//! The listener of webhooks and the API.
+//! The API for people and programs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use incident::{Alert, Event, Incident, IncidentId, NextStep, TimelineEntry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sha2::{Digest, Sha256};
-use store::Stored;
-use webhooks::Format;
+use store::{Refusal, Stored};
 
 use crate::alerts;
 use crate::dead_letters;
 use crate::engine::{Delivery, Engine, Subject};
 use crate::error::{ApiError, BadField};
-use crate::metrics::DeliveryLabel;
 use crate::performer::Performer;
+use crate::refusals::Refusals;
+use crate::sources::{SourceView, Sources};
+use crate::webhook;
 
-/// The name of the one source.
-pub(crate) const ALERTMANAGER: &str = "alertmanager";
 /// Incidents in one answer at most, and dead letters.
 pub(crate) const PAGE: u32 = 500;
 /// Entries of a timeline in one answer.
 const ENTRIES: u32 = 10_000;
-/// How long a sender may take for its body, while it holds a place in the queue.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) engine: Arc<Engine>,
     pub(crate) performer: Arc<Performer>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 pub(crate) fn routes(api: Api) -> Router {
     let limit = DefaultBodyLimit::max(api.engine.config.body_bytes);
-    Router::new().merge(guarded_routes()).merge(read_routes()).layer(limit).with_state(api)
+    Router::new()
+        .merge(webhook::routes())
+        .merge(guarded_routes())
+        .merge(read_routes())
+        .layer(limit)
+        .with_state(api)
 }
 
 /// What changes something; no other site's page can send it.
 fn guarded_routes() -> Router<Api> {
     let guard = middleware::from_fn(service::require_json);
     Router::new()
-        .route("/webhooks/alertmanager", post(take_alertmanager).route_layer(guard.clone()))
         .route("/api/v1/incidents/{id}/close", post(close).route_layer(guard.clone()))
         .route("/api/v1/incidents/{id}/approval", post(approve).route_layer(guard.clone()))
         .route("/api/v1/dead-letters/{id}/replay", dead_letters::replay_route().route_layer(guard))
@@ -63,39 +63,47 @@ pub(crate) fn read_routes() -> Router<Api> {
         .route("/api/v1/incidents/{id}", get(show))
         .route("/api/v1/incidents/{id}/timeline", get(timeline))
         .route("/api/v1/incidents/{id}/alerts", get(alerts::list))
+        .route("/api/v1/sources", get(list_sources))
+        .route("/api/v1/refusals", get(list_refusals))
         .merge(dead_letters::read_routes())
 }
 
-async fn take_alertmanager(State(api): State<Api>, request: Request) -> Response {
-    let answer = match take_delivery(&api, request).await {
-        Ok(incidents) => Json(json!({ "incidents": incidents })).into_response(),
-        Err(error) => {
-            if error.status().is_client_error() {
-                tracing::warn!(source = ALERTMANAGER, %error, "delivery refused");
-            }
-            error.into_response()
-        }
-    };
-    let label = DeliveryLabel { source: ALERTMANAGER, status: answer.status().as_u16() };
-    api.engine.metrics.deliveries.get_or_create(&label).inc();
-    answer
+async fn list_sources(State(api): State<Api>) -> Json<Vec<SourceView>> {
+    Json(api.sources.views())
 }
 
-async fn take_delivery(api: &Api, request: Request) -> Result<Vec<IncidentId>, ApiError> {
-    // Before the body is read: what waits in memory is bounded from its first byte.
-    let length = request.body().size_hint().exact();
-    let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let room = api.engine.admission().reserve(length).await?;
-    let reading = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, api));
-    let body = reading.await.map_err(|_| ApiError::TooSlow)?;
-    let body = read_body(api, body)?;
-    let (severities, now) =
-        (&api.engine.config.mapping.severities, api.engine.process.clock().now());
-    let reading =
-        Format::Alertmanager.read(ALERTMANAGER, &HeaderMap::new(), &body, severities, now)?;
-    let (source, alerts) = (ALERTMANAGER.into(), reading.alerts);
-    let body = String::from_utf8_lossy(&body).into_owned();
-    api.engine.accept(Delivery { source, is_authenticated: true, alerts, body }, room).await
+/// Counts of refused requests, the newest minute first.
+async fn list_refusals(
+    State(api): State<Api>,
+    query: Result<Query<RefusalsQuery>, QueryRejection>,
+) -> Result<Json<Vec<RefusalView>>, ApiError> {
+    let limit = page_limit(read_query(query)?.limit, 100)?;
+    // What was counted within the last second is seen too.
+    api.refusals.flush(&*api.engine.store).await?;
+    let refusals = api.engine.store.refusals(limit).await?;
+    Ok(Json(refusals.into_iter().map(RefusalView::from).collect()))
+}
+
+#[derive(Debug, Deserialize)]
+struct RefusalsQuery {
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusalView {
+    source: String,
+    reason: String,
+    minute: Timestamp,
+    /// Where the last of them came from.
+    address: String,
+    count: i64,
+}
+
+impl From<Refusal> for RefusalView {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { source, reason, minute, address, count } = refusal;
+        Self { source, reason, minute, address, count }
+    }
 }
 
 impl Api {

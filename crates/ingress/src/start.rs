@@ -13,8 +13,10 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::performer::Performer;
 use crate::reconcile::Reconciler;
+use crate::refusals::Refusals;
 use crate::routes::Api;
 use crate::rules::Rules;
+use crate::sources::Sources;
 use crate::{card, console, journal, routes};
 
 /// Starts ingress: its listeners, and the work its database holds.
@@ -48,13 +50,21 @@ pub async fn start_with(
     let card = card::card(&config.address()?);
     let options = config.a2a.open().context("settings of `a2a`")?;
     let rules = Arc::new(Rules::open(&config)?);
-    let last = store.clone();
-    process.at_end(async move { last.close().await });
+    let sources = Arc::new(Sources::open(&process, &config.sources)?);
+    let refusals = Arc::new(Refusals::new(process.metrics()));
+    refusals.start(&process, store.clone());
+    let (last, counted) = (store.clone(), refusals.clone());
+    process.at_end(async move {
+        if let Err(error) = counted.flush(&*last).await {
+            tracing::error!(?error, "counts of refused requests are lost");
+        }
+        last.close().await;
+    });
     let engine = Arc::new(Engine::new(store, process.clone(), config, rules.clone()));
     engine.start();
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconciler = Reconciler::new(&engine.config)?;
-    let api = Api { engine: engine.clone(), performer: performer.clone() };
+    let api = Api { engine: engine.clone(), performer: performer.clone(), sources, refusals };
     let host = rpc::Host::new(
         process.time_source(),
         process.id_source(),

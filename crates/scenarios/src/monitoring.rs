@@ -53,6 +53,8 @@ fn copy(site: &Site, name: &str, directory: &Path) -> anyhow::Result<()> {
         ("127.0.0.1:9093", site.ports.of(Program::Alertmanager)),
         ("127.0.0.1:5000", site.ports.of(Program::Ingress)),
     ];
+    let token = site.webhook_token()?.display().to_string();
+    text = text.replace("../../data/webhook-token", &token);
     for (usual, ours) in &addresses {
         text = text.replace(usual, ours);
     }

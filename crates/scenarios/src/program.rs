@@ -169,6 +169,9 @@ impl Site {
         if program == Program::ResolutionAgent {
             fs::write(self.policy(), self.policy_text()?)?;
         }
+        if program == Program::Ingress {
+            self.webhook_token()?;
+        }
         let text = match program {
             Program::FaultSimulator => self.simulator_config(),
             Program::Ingress => self.ingress_settings.clone(),
@@ -192,11 +195,7 @@ impl Site {
         let mut callers = Vec::new();
         for name in [INGRESS, "stranger"] {
             let file = self.token(name);
-            // An agent that runs already reads it again when it changes.
-            if !file.is_file() {
-                fs::write(&file, format!("only-{name}-knows-0123456789abcdef"))?;
-                fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-            }
+            self.make_token(name)?;
             callers.push(json!({"name": name, "files": [file]}));
         }
         let offer = json!({
@@ -205,6 +204,21 @@ impl Site {
             "v0_3": true,
         });
         Ok(format!("\na2a: {offer}\n"))
+    }
+
+    /// Makes the token of a caller, once: a program that runs already reads it again when it changes.
+    fn make_token(&self, caller: &str) -> anyhow::Result<PathBuf> {
+        let file = self.token(caller);
+        if !file.is_file() {
+            fs::write(&file, format!("only-{caller}-knows-0123456789abcdef"))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    }
+
+    /// What Alertmanager shows to ingress.
+    pub(crate) fn webhook_token(&self) -> anyhow::Result<PathBuf> {
+        self.make_token("alertmanager")
     }
 
     /// The file of a caller's token.
@@ -279,6 +293,7 @@ impl Site {
                 ("RESOLUTION_AGENT_URL", self.url(Program::ResolutionAgent)),
                 ("TICKETING_AGENT_URL", self.url(Program::TicketingAgent)),
                 ("ALERTMANAGER_URL", self.url(Program::Alertmanager)),
+                ("ALERTMANAGER_WEBHOOK_TOKEN_FILE", text(&self.token("alertmanager"))),
             ],
         };
         if program == Program::Ingress && self.for_strangers {

@@ -16,6 +16,7 @@ mod process;
 mod run;
 mod secret;
 mod telemetry;
+mod watched_secret;
 
 pub use address::advertised_url;
 pub use clock::{Clock, ManualClock, WallClock};
@@ -32,3 +33,4 @@ pub use process::{Process, ShutdownError};
 pub use run::{Running, run, run_with};
 pub use secret::Secret;
 pub use telemetry::{LogFormat, init_telemetry};
+pub use watched_secret::{SecretCheck, WatchedSecret};

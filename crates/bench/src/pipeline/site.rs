@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::fleet::{SCRAPE_SECONDS, name_of};
+use bench::alertmanager;
 use bench::server::Server;
 
 const RULE: &str = r#"id: bench
@@ -120,7 +121,9 @@ impl Site {
         let tickets = path(directory, "tickets");
         let ticketing = ground.start("ticketing-agent", "", &[("TICKETS_DIR", &tickets)])?;
         let roles = [url(&diagnostic), url(&resolution), url(&ticketing)];
+        let token = alertmanager::write_token(directory)?.display().to_string();
         let ingress = [
+            (alertmanager::TOKEN_FILE, &*token),
             ("FIREBREAK_CONSOLE_LISTEN", "127.0.0.1:0"),
             ("DIAGNOSTIC_AGENT_URL", &*roles[0]),
             ("RESOLUTION_AGENT_URL", &roles[1]),

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::sample::{alert, body, firing};
-use super::world::{PATIENCE, World};
+use super::world::{PATIENCE, WEBHOOK_TOKEN, World};
 
 fn changed(pointer: &str, value: Value) -> Vec<u8> {
     let mut body: Value = serde_json::from_str(&firing("db-1")).unwrap();
@@ -85,14 +85,14 @@ async fn a_body_without_room_is_503_with_a_time_to_come_back() {
     let mut slow = TcpStream::connect(&world.config.listen).await.unwrap();
     let head = format!(
         "POST /webhooks/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-         Content-Type: application/json\r\n\
+         Content-Type: application/json\r\nAuthorization: Bearer {WEBHOOK_TOKEN}\r\n\
          Content-Length: {}\r\n\r\n{first}",
         text.len()
     );
     slow.write_all(head.as_bytes()).await.unwrap();
     let started = Instant::now();
     let refused = loop {
-        let answer = world.post("/webhooks/alertmanager", firing("db-2")).send().await.unwrap();
+        let answer = world.webhook(firing("db-2")).send().await.unwrap();
         if answer.status() != 200 {
             break answer;
         }

@@ -174,7 +174,7 @@ async fn a_replica_that_stops_hands_over_what_it_has_in_hand() {
     pair.b.resolution.player.open();
     join_all(ids.iter().map(|id| pair.b.until_phase(id, "resolved"))).await;
     assert_eq!(pair.b.resolution.player.asked().len(), 6);
-    let late = pair.a.post("/webhooks/alertmanager", firing("db-9")).send().await;
+    let late = pair.a.webhook(firing("db-9")).send().await;
     assert!(late.is_err(), "a replica that has stopped takes nothing");
 }
 

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use a2a_types::TaskStore;
 use incident::OutcomeResult;
-use ingress::Config;
+use ingress::{Config, Format, SourceConfig};
 use rpc::a2a::MemoryTaskStore;
 use serde_json::Value;
 use service::{Process, own_loopback_address};
 use store::Store;
 
 use super::agents::{Place, Play};
+
+/// What Alertmanager shows, as long as no test says otherwise.
+pub(crate) const WEBHOOK_TOKEN: &str = "only-alertmanager-knows-this";
 
 /// No test waits longer for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +29,8 @@ pub(crate) struct World {
     pub(crate) config: Config,
     process: Process,
     http: reqwest::Client,
-    _directory: tempfile::TempDir,
+    /// With the database and the webhook's token.
+    directory: Arc<tempfile::TempDir>,
 }
 
 impl World {
@@ -44,7 +48,11 @@ impl World {
         let diagnostic = Arc::new(Place::away(Play::Diagnose { cause: Some("db.pool") }));
         let resolution = Arc::new(Place::away(proves));
         let ticketing = Arc::new(Place::away(Play::Ticket));
+        let token = directory.path().join("webhook-token");
+        std::fs::write(&token, WEBHOOK_TOKEN).unwrap();
+        let alertmanager = SourceConfig::bearer(Format::Alertmanager, &token);
         let mut config = Config {
+            sources: [("alertmanager".to_owned(), alertmanager)].into(),
             listen: own_loopback_address(),
             console_listen: own_loopback_address(),
             database: directory.path().join("ingress.db").display().to_string(),
@@ -57,7 +65,15 @@ impl World {
         let process = Process::new("ingress");
         ingress::start(config.clone(), process.clone()).await.unwrap();
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { diagnostic, resolution, ticketing, config, process, http, _directory: directory }
+        Self {
+            diagnostic,
+            resolution,
+            ticketing,
+            config,
+            process,
+            http,
+            directory: Arc::new(directory),
+        }
     }
 
     /// Another ingress beside this one, with the same settings and the same agents, on a database of
@@ -71,7 +87,6 @@ impl World {
         store: Arc<dyn Store>,
         tasks: Arc<dyn TaskStore>,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let config = Config {
             listen: own_loopback_address(),
             console_listen: own_loopback_address(),
@@ -87,7 +102,7 @@ impl World {
             config,
             process,
             http: self.http.clone(),
-            _directory: directory,
+            directory: self.directory.clone(),
         }
     }
 
@@ -126,6 +141,7 @@ impl World {
         self.http.get(url)
     }
 
+    /// A request without credentials.
     pub(crate) fn post(
         &self,
         path: &str,
@@ -134,9 +150,14 @@ impl World {
         self.http.post(self.url(path)).header("content-type", "application/json").body(body)
     }
 
+    /// A webhook, as Alertmanager sends it.
+    pub(crate) fn webhook(&self, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+        self.post("/webhooks/alertmanager", body).bearer_auth(WEBHOOK_TOKEN)
+    }
+
     /// Delivers a webhook body; returns status and answer.
     pub(crate) async fn try_deliver(&self, body: impl Into<reqwest::Body>) -> (u16, Value) {
-        let answer = self.post("/webhooks/alertmanager", body).send().await.unwrap();
+        let answer = self.webhook(body).send().await.unwrap();
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap())
     }

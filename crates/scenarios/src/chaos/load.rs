@@ -37,6 +37,8 @@ pub(crate) struct Load {
     fleet: Arc<Fleet>,
     /// Where ingress answers.
     ingress: String,
+    /// What Alertmanager shows there.
+    token: String,
     http: reqwest::Client,
     is_over: AtomicBool,
     told: Mutex<Told>,
@@ -50,10 +52,15 @@ struct Told {
 }
 
 impl Load {
-    pub(crate) fn new(fleet: Arc<Fleet>, ingress: &str) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn new(
+        fleet: Arc<Fleet>,
+        ingress: &str,
+        token: String,
+    ) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             fleet,
             ingress: ingress.to_owned(),
+            token,
             http: reqwest::Client::builder().timeout(ANSWER).build()?,
             is_over: AtomicBool::new(false),
             told: Mutex::default(),
@@ -153,7 +160,7 @@ impl Load {
             "alerts": alerts,
         });
         loop {
-            let answer = self.http.post(&url).json(&body).send().await;
+            let answer = self.http.post(&url).bearer_auth(&self.token).json(&body).send().await;
             let taken = answer.ok().filter(|answer| answer.status().is_success());
             {
                 let mut told = self.told.lock().expect("no panic while held");

@@ -130,7 +130,7 @@ impl Run {
         let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
         let log = EffectLog::new(&scratch.join("effects.log"))?;
         let fleet = Fleet::new(&names, log, site.fleet_logs());
-        let load = Load::new(fleet.clone(), &site.url(Program::Ingress))?;
+        let load = Load::new(fleet.clone(), &site.url(Program::Ingress), site.webhook_token())?;
         let mut run = Self {
             processes: Processes::new(site.clone()),
             outage: Outage::Over(Instant::now()),

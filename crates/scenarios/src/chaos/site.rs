@@ -167,6 +167,10 @@ impl Site {
         format!("only-{name}-knows-{:05}-0123456789abcdef", self.first_port)
     }
 
+    pub(crate) fn webhook_token(&self) -> String {
+        self.secret_text(WEBHOOK)
+    }
+
     /// Texts that may stand nowhere but in their own files.
     pub(crate) fn secrets(&self) -> Vec<String> {
         SECRETS.iter().map(|name| self.secret_text(name)).collect()
@@ -282,6 +286,7 @@ impl Site {
                 ("DIAGNOSTIC_AGENT_TOKEN_FILE", text(self.secret("agents"))),
                 ("RESOLUTION_AGENT_TOKEN_FILE", text(self.secret("agents"))),
                 ("TICKETING_AGENT_TOKEN_FILE", text(self.secret("agents"))),
+                ("ALERTMANAGER_WEBHOOK_TOKEN_FILE", text(self.secret(WEBHOOK))),
             ],
             Program::FaultSimulator | Program::Prometheus | Program::Alertmanager => Vec::new(),
         };
@@ -291,7 +296,9 @@ impl Site {
     }
 }
 
-const SECRETS: [&str; 2] = ["agents", "deployment"];
+const SECRETS: [&str; 3] = ["agents", "deployment", WEBHOOK];
+/// What Alertmanager shows to ingress.
+const WEBHOOK: &str = "webhook";
 
 fn number(program: Program) -> u16 {
     let place = Program::OURS.into_iter().position(|one| one == program);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use a2a_types::TaskStore;
 use anyhow::Context;
 use incident::Limits;
+use ingress::{Format, SourceConfig};
 use jiff::Timestamp;
 use rpc::a2a::PeerConfig;
 use service::{Clock, Ids, Network, Process, WallClock};
@@ -20,6 +21,9 @@ use super::time::Time;
 use super::tools;
 use super::world::World;
 
+/// What Alertmanager shows to ingress.
+pub(super) const WEBHOOK_TOKEN: &str = "only-alertmanager-knows-this";
+const WEBHOOK_TOKEN_FILE: &str = "webhook-token";
 /// The replica that looks and takes no part.
 pub(super) const OBSERVER: &str = "observer";
 /// How long a silent replica is believed to live.
@@ -105,6 +109,8 @@ pub(super) fn write_files(world: &World) -> anyhow::Result<()> {
     let switch = world.directory().join("kill-switch").display().to_string();
     let policy = include_str!("../../simulation/policy.yaml").replace("KILL_SWITCH", &switch);
     std::fs::write(world.directory().join("policy.yaml"), policy).context("write the policy")?;
+    std::fs::write(world.directory().join(WEBHOOK_TOKEN_FILE), WEBHOOK_TOKEN)
+        .context("write the token")?;
     let (rules, runbooks) = (world.directory().join("rules"), world.directory().join("runbooks"));
     for (path, text) in [
         (rules.join("stuck.yaml"), include_str!("../../simulation/rules/stuck.yaml")),
@@ -155,7 +161,7 @@ async fn start_once(place: &Place, process: &Process, start: u64) -> anyhow::Res
     let (store, tasks) = open(&place.world, program, start);
     match program {
         Program::Ingress => {
-            let config = ingress_config();
+            let config = ingress_config(&place.world);
             ingress::start_with(config, process.clone(), store, tasks).await?;
         }
         Program::Diagnostic => {
@@ -204,9 +210,12 @@ fn open(world: &World, program: Program, start: u64) -> (Arc<dyn Store>, Arc<dyn
     (store, Arc::new(tasks.open(&own, LEASE, now)))
 }
 
-fn ingress_config() -> ingress::Config {
+fn ingress_config(world: &World) -> ingress::Config {
     let peer = |program: Program| PeerConfig::from(program.url());
+    let token = world.directory().join(WEBHOOK_TOKEN_FILE);
+    let alertmanager = SourceConfig::bearer(Format::Alertmanager, &token);
     ingress::Config {
+        sources: [("alertmanager".to_owned(), alertmanager)].into(),
         listen: listen(Program::Ingress.port()),
         console_listen: listen(5001),
         public_url: Some(Program::Ingress.url()),

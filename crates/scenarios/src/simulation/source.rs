@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::fleet::Episode;
 use super::network::Place;
+use super::programs::WEBHOOK_TOKEN;
 
 const LOOK: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(10);
@@ -53,7 +54,9 @@ async fn tell(place: &Place, url: &str, alert: Episode) -> Option<Episode> {
     let times = if place.world.chance().is(0.1) { 2 } else { 1 };
     let mut is_taken = false;
     for _ in 0..times {
-        let request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
+        let request = Request::post(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {WEBHOOK_TOKEN}"));
         let request = request.body(body(&alert).to_string().into_bytes()).ok()?;
         let answer = timeout(ANSWER, place.clone().send(request)).await;
         let status = answer.map(|answer| answer.map(|answer| answer.status()));
