@@ -14,6 +14,7 @@ mod ingress {
     mod restart;
     mod rules;
     mod sample;
+    mod sources;
     mod storm;
     mod strangers;
     mod workflow;
