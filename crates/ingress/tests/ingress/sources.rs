@@ -12,7 +12,7 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use service::{Clock, ProcessIdentity};
 use sha2::Sha256;
-use store::{Fault, Faults, MemoryDatabase, OpenOptions, Replica, Store};
+use store::{Fault, Faults, MemoryDatabase, OpenOptions, Replica};
 
 use super::sample::{firing, resolved};
 use super::world::{PATIENCE, WEBHOOK_TOKEN, World};
