@@ -23,6 +23,10 @@ pub(crate) fn read(
     let body = parse(text)?;
     let body = Fields::body(&body)?;
     let Some(action) = body.filled("event_action")? else {
+        if body.get("service_key").is_some() {
+            let why = "is missing: this is an event of the API's version 1; version 2 is taken";
+            return Err(body.bad("event_action", why));
+        }
         let why = "is missing: must be `trigger`, `acknowledge` or `resolve`; change events are \
                    no alerts and are not taken";
         return Err(body.bad("event_action", why));
@@ -243,6 +247,8 @@ mod tests {
         assert_eq!(resolve, "dedup_key: is missing: whom does `resolve` mean?");
         let change = error(&json!({"payload": {"summary": "deployed 1.2"}, "links": []}));
         assert!(change.contains("change events are no alerts"), "{change}");
+        let first = error(&json!({"service_key": "k", "event_type": "trigger"}));
+        assert!(first.contains("version 2 is taken"), "{first}");
         assert_eq!(error(&json!({"event_action": "trigger"})), "payload.summary: is missing");
         let time = error(&trigger(|b| b["payload"]["timestamp"] = json!("noon")));
         assert!(time.starts_with("payload.timestamp: \"noon\" is not"), "{time}");

@@ -1,5 +1,6 @@
 //! What nobody sends who means well. Every reader refuses it by the name of a field, or takes it in
 //! within the limits, and comes to an end soon: none of these takes longer the more of it there is.
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
 
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -94,8 +95,8 @@ fn bodies_that_are_no_json_name_the_body() {
 
 #[test]
 fn twenty_megabytes_end_soon() {
-    let size = 20 << 20;
-    let text = json!({ "x": "x".repeat(size) }).to_string();
+    let text = json!({ "x": "x".repeat(20 << 20) }).to_string();
+    let size = 6 << 20;
     let objects = format!(r#"{{"alerts": [{}{{}}]}}"#, "{},".repeat(size / 3));
     let keys: String = (0..size / 12).map(|at| format!(r#""{at:07}":1,"#)).collect();
     let keys = format!("{{{keys}\"z\": 1}}");

@@ -119,3 +119,28 @@ fn a_kind_is_a_name_or_a_mapping() {
     assert!(kind(json!("zabbix")).unwrap_err().contains("`alertmanager`, `grafana`"));
     assert!(kind(json!({"grafana": {}})).unwrap_err().contains("only `json` has a mapping"));
 }
+
+#[test]
+fn settings_may_have_numbers_and_flags_where_the_body_has_them() {
+    let text = "
+json:
+  fingerprint: [/id]
+  name: {constant: Door}
+  status: {at: /open, firing: [true, 1], resolved: [false, 0]}
+  severity: {at: /level, values: {5: critical, low: info}}
+";
+    let format: Format = serde_norway::from_str(text).unwrap();
+    let read = |body: Value| {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let body = body.to_string();
+        let severities = Severities::default();
+        let read = format.read("own", &http::HeaderMap::new(), body.as_bytes(), &severities, now);
+        read.unwrap().alerts.remove(0)
+    };
+    let open = read(json!({"id": "d", "open": true, "level": 5}));
+    assert_eq!((open.is_firing(), open.severity), (true, Severity::Critical));
+    assert!(!read(json!({"id": "d", "open": false})).is_firing());
+    assert!(!read(json!({"id": "d", "open": 0})).is_firing());
+    let kind: Result<Format, _> = serde_norway::from_str("cloudevents");
+    assert_eq!(kind.unwrap(), Format::CloudEvents);
+}
