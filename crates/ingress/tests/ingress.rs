@@ -8,6 +8,7 @@ mod ingress {
     mod dead_letters;
     mod payloads;
     mod peers;
+    mod poison;
     mod postgres;
     mod reconcile;
     mod replicas;

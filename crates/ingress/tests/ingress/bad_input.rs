@@ -15,7 +15,7 @@ fn changed(pointer: &str, value: Value) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+pub(super) fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let many: Map<String, Value> = (0..10_000).map(|n| (format!("l{n}"), json!("v"))).collect();
     let deep = format!("{{\"alerts\": {}", "[".repeat(200_000));
     let crowd: Vec<Value> = (0..5_000).map(|_| alert("db-1", "firing", 0)).collect();

@@ -3,6 +3,7 @@
 //! any number of silent clients takes no place from one that speaks.
 //!
 //! Time is counted in ticks of the listener, so that a request costs no look at a clock and no timer.
+//! Within a tick, what came later has the greater moment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,8 +16,10 @@ use tokio::sync::Notify;
 use super::limits::ConnectionLimits;
 use crate::metrics::{ConnectionMetrics, Why};
 
-/// So many are closed at a time when there are too many: looking for them costs a walk over all.
-const CLOSED_AT_ONCE: usize = 64;
+/// One of so many is closed when there are too many: looking for them costs a walk over all.
+const SHARE_CLOSED: usize = 128;
+/// Moments of one tick.
+const MOMENTS: u64 = 1 << 20;
 /// How long what a client still sends is thrown away after the last answer, so that the answer
 /// reaches it.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -31,8 +34,10 @@ pub(super) enum Phase {
     Head,
     /// The rest of a request's body.
     Body,
-    /// Us.
+    /// A route.
     Answer,
+    /// More of an answer that has begun.
+    Stream,
     /// The client, to read its answer.
     Reader,
     /// The next request.
@@ -41,11 +46,12 @@ pub(super) enum Phase {
     Closing,
 }
 
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 8] = [
     Phase::Handshake,
     Phase::Head,
     Phase::Body,
     Phase::Answer,
+    Phase::Stream,
     Phase::Reader,
     Phase::Idle,
     Phase::Closing,
@@ -57,14 +63,19 @@ impl Phase {
             Self::Handshake => Why::Handshake,
             Self::Head => Why::Head,
             Self::Body => Why::Body,
-            Self::Answer | Self::Reader => Why::Reader,
+            Self::Answer | Self::Stream | Self::Reader => Why::Reader,
             Self::Idle | Self::Closing => Why::Idle,
         }
     }
 
-    /// Nothing is lost when such a connection is closed.
-    fn gives_way(self) -> bool {
+    /// Nothing is in hand: such a connection gives way first.
+    fn is_silent(self) -> bool {
         matches!(self, Self::Handshake | Self::Head | Self::Idle | Self::Closing)
+    }
+
+    /// Something is in hand that can last as long as its client wants.
+    fn is_lasting(self) -> bool {
+        matches!(self, Self::Body | Self::Stream | Self::Reader)
     }
 }
 
@@ -83,18 +94,18 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
-    ticks: Arc<AtomicU64>,
-    /// The tick at which the phase began, and the phase in the lowest byte.
+    now: Arc<AtomicU64>,
+    /// The moment at which the phase began, and the phase in the lowest byte.
     state: AtomicU64,
     order: AtomicU8,
     ordered: Notify,
 }
 
 impl Connection {
-    fn new(peer: SocketAddr, phase: Phase, ticks: Arc<AtomicU64>) -> Self {
+    fn new(peer: SocketAddr, phase: Phase, now: Arc<AtomicU64>) -> Self {
         let connection = Self {
             peer,
-            ticks,
+            now,
             state: AtomicU64::default(),
             order: AtomicU8::new(Order::Serve as u8),
             ordered: Notify::new(),
@@ -103,7 +114,7 @@ impl Connection {
         connection
     }
 
-    /// What it waits for, and since which tick.
+    /// What it waits for, and since which moment.
     fn state(&self) -> (Phase, u64) {
         let state = self.state.load(Ordering::Relaxed);
         (PHASES[usize::from(state.to_le_bytes()[0])], state >> 8)
@@ -114,7 +125,10 @@ impl Connection {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        let since = self.ticks.load(Ordering::Relaxed);
+        let since = match phase {
+            Phase::Idle => self.now.fetch_add(1, Ordering::Relaxed),
+            _ => self.now.load(Ordering::Relaxed),
+        };
         self.state.store(since << 8 | u64::from(phase as u8), Ordering::Relaxed);
     }
 
@@ -150,7 +164,7 @@ pub(super) struct Connections {
     limits: ConnectionLimits,
     /// One tick.
     tick: Duration,
-    ticks: Arc<AtomicU64>,
+    now: Arc<AtomicU64>,
     metrics: ConnectionMetrics,
     open: Mutex<Open>,
 }
@@ -167,7 +181,7 @@ struct Open {
 impl Connections {
     pub(super) fn new(limits: ConnectionLimits, metrics: ConnectionMetrics) -> Self {
         let tick = limits.tick();
-        Self { limits, tick, ticks: Arc::default(), metrics, open: Mutex::default() }
+        Self { limits, tick, now: Arc::default(), metrics, open: Mutex::default() }
     }
 
     pub(super) fn tick(&self) -> Duration {
@@ -178,19 +192,21 @@ impl Connections {
         self.lock().by_number.is_empty()
     }
 
-    /// Takes a connection in, if need be in place of others. `None`: each of the others is being
-    /// answered.
+    /// Takes a connection in, if need be in place of others. `None`: each of the others is busy.
     pub(super) fn admit(self: &Arc<Self>, peer: SocketAddr, phase: Phase) -> Option<Admitted> {
         let mut open = self.lock();
         if open.by_number.len() >= self.limits.open {
-            self.make_room(&mut open, |phase, _| phase.gives_way());
+            self.make_room(&mut open, |phase, _| phase.is_silent());
+        }
+        if open.by_number.len() >= self.limits.open {
+            self.make_room(&mut open, |phase, ticks| phase.is_lasting() && ticks > 1);
         }
         if open.by_number.len() >= self.limits.open {
             open.crowded_out += 1;
             self.metrics.closed(Why::Refused);
             return None;
         }
-        let connection = Arc::new(Connection::new(peer, phase, self.ticks.clone()));
+        let connection = Arc::new(Connection::new(peer, phase, self.now.clone()));
         let number = open.next;
         open.next += 1;
         open.by_number.insert(number, connection.clone());
@@ -200,7 +216,7 @@ impl Connections {
 
     /// Closes some of the connections that wait longest for their clients.
     pub(super) fn shed(&self) {
-        self.make_room(&mut self.lock(), |phase, _| phase.gives_way());
+        self.make_room(&mut self.lock(), |phase, _| phase.is_silent());
     }
 
     /// Closes some of the clients that are slowest with their bodies, if they are slow at all.
@@ -208,19 +224,20 @@ impl Connections {
         self.make_room(&mut self.lock(), |phase, ticks| phase == Phase::Body && ticks > 1);
     }
 
-    fn make_room(&self, open: &mut Open, gives_way: impl Fn(Phase, u64) -> bool) {
-        let now = self.ticks.load(Ordering::Relaxed);
+    fn make_room(&self, open: &mut Open, yields: impl Fn(Phase, u64) -> bool) {
+        let now = self.now.load(Ordering::Relaxed);
         let mut waiting: Vec<(u64, u64)> = open
             .by_number
             .iter()
             .filter_map(|(number, connection)| {
                 let (phase, since) = connection.state();
-                gives_way(phase, now.saturating_sub(since)).then_some((since, *number))
+                yields(phase, ticks(since, now)).then_some((since, *number))
             })
             .collect();
-        if waiting.len() > CLOSED_AT_ONCE {
-            waiting.select_nth_unstable(CLOSED_AT_ONCE);
-            waiting.truncate(CLOSED_AT_ONCE);
+        let count = self.limits.open.div_ceil(SHARE_CLOSED);
+        if waiting.len() > count {
+            waiting.select_nth_unstable(count);
+            waiting.truncate(count);
         }
         for (_, number) in waiting {
             open.crowded_out += 1;
@@ -230,14 +247,14 @@ impl Connections {
 
     /// Closes whoever has kept us waiting for too long.
     pub(super) fn sweep(&self) {
-        let now = self.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = self.now.fetch_add(MOMENTS, Ordering::Relaxed) + MOMENTS;
         let mut open = self.lock();
         let late: Vec<(u64, Why)> = open
             .by_number
             .iter()
             .filter_map(|(number, connection)| {
                 let (phase, since) = connection.state();
-                (now.saturating_sub(since) > self.ticks_of(phase)?).then(|| (*number, phase.why()))
+                (ticks(since, now) > self.ticks_of(phase)?).then(|| (*number, phase.why()))
             })
             .collect();
         for (number, why) in late {
@@ -256,7 +273,7 @@ impl Connections {
         let allowed = match phase {
             Phase::Handshake | Phase::Head => limits.head(),
             Phase::Body => limits.body(),
-            Phase::Answer => return None,
+            Phase::Answer | Phase::Stream => return None,
             Phase::Reader => limits.reader(),
             Phase::Idle => limits.idle(),
             Phase::Closing => CLOSING,
@@ -291,6 +308,11 @@ impl Connections {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().expect("no panic while it is held")
     }
+}
+
+/// The ticks from one moment to another.
+fn ticks(since: u64, now: u64) -> u64 {
+    (now / MOMENTS).saturating_sub(since / MOMENTS)
 }
 
 /// A connection's place among the others, given back when it is dropped.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,10 +23,15 @@ fn routes() -> Router {
         let piece = Bytes::from_static(&[b'x'; 64 << 10]);
         Body::from_stream(futures::stream::repeat(Ok::<_, Infallible>(piece)))
     });
+    let slowly = get(|| async {
+        let first = futures::stream::once(async { Ok::<_, Infallible>("x") });
+        Body::from_stream(first.chain(futures::stream::pending()))
+    });
     Router::new()
         .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
         .route("/refused", post(|| async { http::StatusCode::PAYLOAD_TOO_LARGE }))
         .route("/endless", endless)
+        .route("/slowly", slowly)
         .route("/panic", get(panics))
         .route("/never", get(std::future::pending::<()>))
         .route(
@@ -144,16 +150,19 @@ async fn silent_clients_make_room_for_one_that_asks() {
     drop(silent);
 }
 
-#[tokio::test]
-async fn a_connection_that_is_being_answered_makes_room_for_nobody() {
+#[tokio::test(start_paused = true)]
+async fn answers_without_end_make_room_when_nothing_else_does() {
     let (process, address) = start(ConnectionLimits { open: 2, ..limits() }).await;
-    let mut busy = [connect(address).await, connect(address).await];
-    for client in &mut busy {
-        client.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut streams = [connect(address).await, connect(address).await];
+    for client in &mut streams {
+        client.write_all(b"GET /slowly HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         client.read_u8().await.unwrap();
     }
     assert_eq!(rest(&mut connect(address).await).await, "");
     assert_eq!((closed(&process, "Refused"), closed(&process, "Room")), (1, 0));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    is_well(address).await;
+    assert_eq!((closed(&process, "Refused"), closed(&process, "Room")), (1, 2));
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ impl<S> Watched<S> {
     /// Notes whether the client takes what is written.
     fn written<T>(&self, written: Poll<T>) -> Poll<T> {
         match &written {
-            Poll::Pending => self.connection.go_on(Phase::Answer, Phase::Reader),
-            Poll::Ready(_) => self.connection.go_on(Phase::Reader, Phase::Answer),
+            Poll::Pending => self.connection.go_on(Phase::Stream, Phase::Reader),
+            Poll::Ready(_) => self.connection.go_on(Phase::Reader, Phase::Stream),
         }
         written
     }
@@ -166,6 +166,7 @@ pub(super) struct AnswerBody {
 
 impl AnswerBody {
     pub(super) fn new(body: axum::body::Body, connection: Arc<Connection>) -> Self {
+        connection.enter(Phase::Stream);
         Self { body, connection }
     }
 }
