@@ -3,6 +3,7 @@
 //! client, silent, slow or many, keeps the others from being answered.
 
 mod app;
+mod connection;
 mod connections;
 mod limits;
 mod listener;

@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tower::Service;
 
-use super::connections::{Connection, Connections};
+use super::connection::Connection;
+use super::connections::Connections;
 use super::operational;
 use super::tls::PeerCertificate;
 use super::watched::{AnswerBody, RequestBody};

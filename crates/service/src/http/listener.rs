@@ -17,7 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::app::{App, Peer};
-use super::connections::{Admitted, Connection, Connections, Order, Phase};
+use super::connection::{Connection, Order, Phase};
+use super::connections::{Admitted, Connections};
 use super::limits::HEAD_BYTES;
 use super::tls::{PeerCertificate, Tls};
 use super::watched::Watched;

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connections::{Connection, Order, Phase};
+use super::connection::{Connection, Order, Phase};
 
 /// What a client has still under way when it has its last answer: thrown away up to so many bytes.
 /// Closing with bytes unread resets the connection, and a client that is still sending would never see
