@@ -1,5 +1,6 @@
 //! The settings of ingress.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,10 @@ use webhooks::Format;
 use crate::journal::JournalConfig;
 use crate::rules::{self, CorrelationRule, Enrichment, Rules};
 use crate::sources::{SourceConfig, SourceConfigs};
-use crate::{Mapping, sources};
+use crate::{AlertmanagerPeer, Mapping, Reconciliation, sources};
+
+/// The source that the environment speaks of.
+const ALERTMANAGER: &str = "alertmanager";
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,7 +61,8 @@ pub struct Config {
     pub dependencies: Option<PathBuf>,
     /// How an incident is described from its first alert.
     pub mapping: Mapping,
-    /// Alertmanager, asked now and then for alerts whose webhook was lost; `None` trusts webhooks.
+    /// The Alertmanager of the source `alertmanager`, where `sources` does not say how that is
+    /// reconciled.
     pub alertmanager_url: Option<Url>,
     /// The receiver whose alerts are ours; others are left alone.
     pub alertmanager_receiver: String,
@@ -161,6 +166,24 @@ impl Config {
         service::advertised_url(&self.listen, self.public_url.as_ref(), self.tls.as_ref())
     }
 
+    /// Which Alertmanagers are asked, by the source that they post to.
+    pub(crate) fn reconciliations(&self) -> BTreeMap<String, Reconciliation> {
+        let of_source = |(name, source): (&String, &SourceConfig)| {
+            source.reconcile.clone().map(|reconcile| (name.clone(), reconcile))
+        };
+        let mut all: BTreeMap<_, _> = self.sources.iter().filter_map(of_source).collect();
+        if let Some(url) = self.alertmanager_url.clone() {
+            let token_file = self.alertmanager_token_file.clone();
+            all.entry(ALERTMANAGER.into()).or_insert_with(|| Reconciliation {
+                alertmanagers: vec![AlertmanagerPeer { url, token_file, basic: None }],
+                receiver: self.alertmanager_receiver.clone(),
+                reconcile_seconds: self.reconcile_seconds,
+                ..Reconciliation::default()
+            });
+        }
+        all
+    }
+
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
     }
@@ -187,7 +210,7 @@ impl Configuration for Config {
         env.apply_some("ALERTMANAGER_WEBHOOK_TOKEN_FILE", &mut webhook_token_file)?;
         if let Some(file) = webhook_token_file {
             let source = SourceConfig::bearer(Format::Alertmanager, &file);
-            self.sources.insert("alertmanager".into(), source);
+            self.sources.insert(ALERTMANAGER.into(), source);
         }
         env.apply_some("PROMETHEUS_URL", &mut self.prometheus_url)?;
         env.apply_some("GRAFANA_URL", &mut self.grafana_url)

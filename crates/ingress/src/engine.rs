@@ -81,6 +81,9 @@ pub(crate) struct Delivery {
     pub(crate) alerts: Vec<Alert>,
     /// As it came; empty where nothing came, and alerts that are known are to be decided anew.
     pub(crate) body: String,
+    /// When the source was asked whose answer this is: of an alert that was reported since, that report
+    /// counts. `None`: the source told by itself.
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 impl Delivery {
@@ -194,23 +197,6 @@ impl Engine {
                 return Ok(related);
             }
         }
-    }
-
-    /// The alerts that fire in an episode that is not known here.
-    ///
-    /// # Errors
-    /// The database is unavailable.
-    pub(crate) async fn unknown_firing(
-        &self,
-        mut alerts: Vec<Alert>,
-    ) -> Result<Vec<Alert>, StoreError> {
-        let related = self.related(alerts.iter(), &BTreeSet::new()).await?;
-        let is_known = |alert: &Alert| {
-            let row = related.alerts.get(&AlertKey::of(alert));
-            row.is_some_and(|row| row.alert.starts_at >= alert.starts_at)
-        };
-        alerts.retain(|alert| !is_known(alert));
-        Ok(alerts)
     }
 
     /// Takes events into one incident, together with the end of the outbox row that brought them, and

@@ -28,6 +28,7 @@ mod webhook;
 pub use config::{Agents, Config};
 pub use journal::JournalConfig;
 pub use mapping::Mapping;
+pub use reconcile::{AlertmanagerPeer, BasicCredential, Reconciliation};
 pub use rules::{CorrelationRule, Enrichment};
 pub use sources::{
     Authentication, Basic, Encoding, Hmac, Mtls, SecretFiles, SourceConfig, SourceConfigs,

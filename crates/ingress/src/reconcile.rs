@@ -1,92 +1,168 @@
-//! Asks Alertmanager which alerts fire, at the start and now and then, so that a webhook that was
-//! lost while ingress was away costs at most one interval. Takes firing alerts only: an alert that
-//! is absent may belong to an Alertmanager that has just started, and proves nothing.
+//! The truth over the order of arrival: every Alertmanager of a source is asked now and then which
+//! alerts there are. What webhooks failed to tell is taken in like a webhook: an alert that fires, the
+//! end of one that is gone. Firing anywhere is firing; gone is only what every Alertmanager answered
+//! for, none lists in any state, and nobody has reported since the question began.
 //!
 //! Source: <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>.
 
+mod ask;
+mod compare;
+#[cfg(test)]
+mod convergence;
+mod counts;
+mod listing;
+mod report;
+mod round;
+mod settings;
+mod silenced;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::http::HeaderMap;
-use serde_json::{Value, json};
-use service::Secret;
-use url::Url;
-use webhooks::Format;
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use service::Process;
+use tokio::sync::Notify;
 
-use crate::Config;
+use crate::engine::Engine;
 use crate::routes::Api;
+use crate::sources::Sources;
 
-/// The source whose alerts these are.
-const ALERTMANAGER: &str = "alertmanager";
-const DEADLINE: Duration = Duration::from_secs(10);
+use ask::Peer;
+use counts::Counts;
+use silenced::Silenced;
+use status::{RoundView, Status};
 
+pub use settings::{AlertmanagerPeer, BasicCredential, Reconciliation};
+
+/// The least time between two rounds of a source, however often one is asked for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is reconciled, by the name of the source.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reconcilers(BTreeMap<String, Arc<Source>>);
+
+/// One source and the Alertmanagers that post to it.
 #[derive(Debug)]
-pub(crate) struct Reconciler {
-    http: reqwest::Client,
-    url: Url,
-    receiver: String,
-    token: Option<Secret>,
-    interval: Duration,
+struct Source {
+    name: String,
+    /// What is found counts for what the source's webhooks count for.
+    is_authenticated: bool,
+    settings: Reconciliation,
+    peers: Vec<Peer>,
+    asked_for: Notify,
+    silenced: Silenced,
+    status: Status,
+    counts: Counts,
 }
 
-impl Reconciler {
-    /// `None` where no Alertmanager is configured.
-    ///
+/// What became of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Whatever differed is mended.
+    Whole,
+    /// What fires is taken in. Nothing was called gone, as not every Alertmanager could be relied on.
+    Partial,
+    /// Nothing, or not all of it, was taken in.
+    Failed,
+    /// Another replica is at it.
+    Busy,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+impl Reconcilers {
     /// # Errors
-    /// The token file cannot be read.
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Option<Self>> {
-        let Some(url) = &config.alertmanager_url else { return Ok(None) };
-        let token = config.alertmanager_token_file.as_deref().map(Secret::from_file).transpose()?;
-        let path = format!("{}/api/v2/alerts", url.as_str().trim_end_matches('/'));
-        Ok(Some(Self {
-            http: reqwest::Client::builder().timeout(DEADLINE).build()?,
-            url: Url::parse(&path).context("alertmanager_url")?,
-            receiver: config.alertmanager_receiver.clone(),
-            token,
-            interval: Duration::from_secs(config.reconcile_seconds),
-        }))
-    }
-
-    pub(crate) async fn run(self, api: Api) {
-        loop {
-            match self.reconcile(&api).await {
-                Ok(count) => tracing::debug!(count, "reconciled with Alertmanager"),
-                Err(error) => tracing::warn!("Alertmanager was not read: {error:#}"),
-            }
-            api.engine.process.clock().sleep(self.interval).await;
-        }
-    }
-
-    async fn reconcile(&self, api: &Api) -> anyhow::Result<usize> {
-        let query = [("active", "true"), ("silenced", "false"), ("inhibited", "false")];
-        let mut request = self.http.get(self.url.clone()).query(&query);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.reveal());
-        }
-        let answer = request.send().await?.error_for_status()?;
-        let listed: Vec<Value> = answer.json().await?;
-        let ours = listed.into_iter().filter(|alert| self.is_ours(alert)).map(|mut alert| {
-            alert["status"] = json!("firing");
-            // What the API calls the end is when the alert would expire without news.
-            alert["endsAt"] = Value::Null;
-            alert
+    /// A credential cannot be read.
+    pub(crate) fn open(
+        process: &Process,
+        reconciled: BTreeMap<String, Reconciliation>,
+        sources: &Sources,
+    ) -> anyhow::Result<Self> {
+        let counts = Counts::new(process.metrics());
+        let reconciled = reconciled.into_iter().map(|(name, settings)| {
+            let peers = settings.alertmanagers.iter().map(|peer| Peer::open(process, peer));
+            let peers: anyhow::Result<_> = peers.collect();
+            let peers = peers.with_context(|| format!("reconciliation of source {name}"))?;
+            let is_authenticated =
+                sources.get(&name).is_none_or(|source| source.is_authenticated());
+            let source = Source {
+                name: name.clone(),
+                is_authenticated,
+                settings,
+                peers,
+                asked_for: Notify::new(),
+                silenced: Silenced::default(),
+                status: Status::default(),
+                counts: counts.clone(),
+            };
+            Ok((name, Arc::new(source)))
         });
-        let body = json!({ "alerts": ours.collect::<Vec<_>>() }).to_string();
-        let (severities, now) =
-            (&api.engine.config.mapping.severities, api.engine.process.clock().now());
-        let headers = HeaderMap::new();
-        let read =
-            Format::Alertmanager.read(ALERTMANAGER, &headers, body.as_bytes(), severities, now);
-        let unknown = api.engine.unknown_firing(read?.alerts).await?;
-        let count = unknown.len();
-        if count > 0 {
-            api.take_alerts(ALERTMANAGER, body, unknown).await?;
-        }
-        Ok(count)
+        reconciled.collect::<anyhow::Result<_>>().map(Self)
     }
 
-    fn is_ours(&self, alert: &Value) -> bool {
-        let receivers = alert["receivers"].as_array().into_iter().flatten();
-        receivers.into_iter().any(|receiver| receiver["name"] == self.receiver.as_str())
+    /// Has a round follow soon: something was said to be missing.
+    pub(crate) fn ask(&self, source: &str) {
+        if let Some(source) = self.0.get(source) {
+            source.asked_for.notify_one();
+        }
     }
+
+    pub(crate) fn start(&self, engine: &Arc<Engine>) {
+        for source in self.0.values() {
+            let (source, of) = (source.clone(), engine.clone());
+            engine.process.spawn_until_shutdown(async move { source.run(&of).await });
+        }
+    }
+
+    fn view(&self) -> Vec<RoundView> {
+        self.0.values().map(|source| source.view()).collect()
+    }
+}
+
+impl Source {
+    /// A round at once, then one each interval and whenever one is asked for.
+    async fn run(&self, engine: &Engine) {
+        let clock = engine.process.clock();
+        let interval = Duration::from_secs(self.settings.reconcile_seconds);
+        let mut is_asked_for = false;
+        loop {
+            if self.round(engine).await == Outcome::Busy && is_asked_for {
+                // The round under way may have begun before that which was told of.
+                self.asked_for.notify_one();
+            }
+            clock.sleep(PAUSE.min(interval)).await;
+            is_asked_for = tokio::select! {
+                () = clock.sleep(interval.saturating_sub(PAUSE)) => false,
+                () = self.asked_for.notified() => true,
+            };
+        }
+    }
+
+    fn view(&self) -> RoundView {
+        let urls = self.peers.iter().map(|peer| peer.url().to_string());
+        self.status.view(&self.name, &self.settings.receiver, urls)
+    }
+}
+
+/// What the console shows too.
+pub(crate) fn read_routes() -> Router<Api> {
+    Router::new().route("/api/v1/reconciliation", get(show))
+}
+
+async fn show(State(api): State<Api>) -> Json<Vec<RoundView>> {
+    Json(api.reconcilers.view())
 }

@@ -20,6 +20,7 @@ use crate::dead_letters;
 use crate::engine::{Delivery, Engine, Subject};
 use crate::error::{ApiError, BadField};
 use crate::performer::Performer;
+use crate::reconcile::{self, Reconcilers};
 use crate::refusals::Refusals;
 use crate::sources::{SourceView, Sources};
 use crate::webhook;
@@ -33,6 +34,7 @@ const ENTRIES: u32 = 10_000;
 pub(crate) struct Api {
     pub(crate) engine: Arc<Engine>,
     pub(crate) performer: Arc<Performer>,
+    pub(crate) reconcilers: Reconcilers,
     pub(crate) sources: Arc<Sources>,
     pub(crate) refusals: Arc<Refusals>,
 }
@@ -66,6 +68,7 @@ pub(crate) fn read_routes() -> Router<Api> {
         .route("/api/v1/sources", get(list_sources))
         .route("/api/v1/refusals", get(list_refusals))
         .merge(dead_letters::read_routes())
+        .merge(reconcile::read_routes())
 }
 
 async fn list_sources(State(api): State<Api>) -> Json<Vec<SourceView>> {
@@ -121,7 +124,8 @@ impl Api {
         alerts: Vec<Alert>,
     ) -> Result<Vec<IncidentId>, ApiError> {
         let room = self.engine.admission().reserve(Some(body.len())).await?;
-        let delivery = Delivery { source: source.into(), is_authenticated: true, alerts, body };
+        let (source, as_of) = (source.into(), None);
+        let delivery = Delivery { source, is_authenticated: true, alerts, body, as_of };
         self.engine.accept(delivery, room).await
     }
 }

@@ -12,7 +12,7 @@ use crate::agent::IngressAgent;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::performer::Performer;
-use crate::reconcile::Reconciler;
+use crate::reconcile::Reconcilers;
 use crate::refusals::Refusals;
 use crate::routes::Api;
 use crate::rules::Rules;
@@ -63,8 +63,14 @@ pub async fn start_with(
     let engine = Arc::new(Engine::new(store, process.clone(), config, rules.clone()));
     engine.start();
     let performer = Arc::new(Performer::new(engine.clone())?);
-    let reconciler = Reconciler::new(&engine.config)?;
-    let api = Api { engine: engine.clone(), performer: performer.clone(), sources, refusals };
+    let reconcilers = Reconcilers::open(&process, engine.config.reconciliations(), &sources)?;
+    let api = Api {
+        engine: engine.clone(),
+        performer: performer.clone(),
+        sources,
+        refusals,
+        reconcilers,
+    };
     let host = rpc::Host::new(
         process.time_source(),
         process.id_source(),
@@ -87,9 +93,7 @@ pub async fn start_with(
     server.resume().await?;
     performer.start();
     rules.watch(&process);
+    api.reconcilers.start(&engine);
     process.spawn_until_shutdown(journal::keep_short(engine));
-    if let Some(reconciler) = reconciler {
-        process.spawn_until_shutdown(reconciler.run(api));
-    }
     Ok(Running { address })
 }

@@ -145,8 +145,12 @@ async fn take_delivery(api: &Api, source: &Source, request: Request) -> Result<T
         is_authenticated: source.is_authenticated(),
         alerts: reading.alerts,
         body: String::from_utf8_lossy(&body).into_owned(),
+        as_of: None,
     };
     let incidents = api.engine.accept(delivery, room).await?;
+    if reading.truncated > 0 {
+        api.reconcilers.ask(&source.name);
+    }
     holds.into_iter().for_each(Hold::taken);
     Ok(Taken { incidents, dedup_key: reading.dedup_key })
 }

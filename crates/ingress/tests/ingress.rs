@@ -3,6 +3,7 @@
 
 mod ingress {
     mod agents;
+    mod alertmanager;
     mod api;
     mod bad_input;
     mod dead_letters;

@@ -79,6 +79,26 @@ async function showLetters() {
   byId("dead").hidden = letters.length === 0;
 }
 
+function roundRow(round) {
+  const at = (time) => (time ? new Date(time).toLocaleTimeString() : "never");
+  const peer = (one) => `${one.url}: ${[one.alerts ?? "no answer", one.trouble].filter((part) => part != null).join(", ")}`;
+  const { missing, gone, suppressed } = round.found;
+  const found = `${missing} missing, ${gone} gone, ${suppressed} suppressed`;
+  const last = [round.outcome, at(round.last_round_at), round.failure].filter(Boolean).join(", ");
+  const made = element("tr");
+  made.append(...[round.source, at(round.last_whole_at), last, found].map((text) => element("td", text)));
+  const peers = element("td");
+  peers.append(...round.alertmanagers.map((one) => element("div", peer(one))));
+  made.append(peers);
+  return made;
+}
+
+async function showRounds() {
+  const rounds = await read("/api/v1/reconciliation");
+  byId("rounds").replaceChildren(...rounds.map(roundRow));
+  byId("asked").hidden = rounds.length === 0;
+}
+
 async function showTimeline(incident) {
   const list = byId("timeline");
   if (list.dataset.incident !== incident.id) {
@@ -109,6 +129,7 @@ async function refresh() {
     const shown = incidents.find((incident) => incident.id === selected) || incidents[0];
     if (shown) await showTimeline(shown);
     await showLetters();
+    await showRounds();
   } catch (error) {
     byId("connection").textContent = String(error.message);
   } finally {
@@ -133,3 +154,5 @@ source.addEventListener("error", () => { byId("connection").textContent = "recon
 window.addEventListener("hashchange", () => { selected = location.hash.slice(1); refresh(); });
 refresh();
 showLinks().catch((error) => { byId("connection").textContent = String(error.message); });
+// A round that finds nothing changes no incident.
+setInterval(() => { showRounds().catch((error) => { byId("connection").textContent = String(error.message); }); }, 10_000);

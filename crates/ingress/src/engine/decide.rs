@@ -73,7 +73,14 @@ impl<'a> Decision<'a> {
             }
             None => (Known::new(alert), Told::First),
         };
-        known.count(report.delivery.reports());
+        let is_outdated =
+            report.delivery.as_of.is_some_and(|asked_at| known.is_reported_since(asked_at));
+        if is_outdated {
+            let incident = known.incident;
+            self.alerts.insert(alert_key, known);
+            return incident;
+        }
+        known.count(report.delivery.reports(), self.now);
         match told {
             Told::Late => {}
             Told::Same | Told::Changed if self.is_settled(&known) => {

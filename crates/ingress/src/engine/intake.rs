@@ -140,10 +140,8 @@ impl Intake {
         for (place, delivery) in deliveries.iter().copied().enumerate() {
             for alert in &delivery.alerts {
                 let hash = self.hints.hash(alert);
-                let hint = match delivery.reports() {
-                    0 => None,
-                    _ => self.hints.repeated(hash, alert).cloned(),
-                };
+                let is_told = delivery.reports() > 0 && delivery.as_of.is_none();
+                let hint = is_told.then(|| self.hints.repeated(hash, alert).cloned()).flatten();
                 lines.push(Line { place, delivery, alert, hash, hint, key: None });
             }
         }

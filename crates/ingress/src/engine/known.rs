@@ -28,6 +28,8 @@ pub(super) struct Known {
     pub(super) incident: Option<IncidentId>,
     pub(super) held: Option<String>,
     version: i64,
+    /// When it was last reported.
+    last_at: Option<Timestamp>,
     /// Reports since it was read.
     reports: u32,
     is_changed: bool,
@@ -35,13 +37,15 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn of(row: AlertRow) -> Self {
-        let AlertRow { alert, incident, held, version, .. } = row;
-        Self { alert, incident, held, version, reports: 0, is_changed: false }
+        let AlertRow { alert, incident, held, version, last_at, .. } = row;
+        let last_at = Some(last_at);
+        Self { alert, incident, held, version, last_at, reports: 0, is_changed: false }
     }
 
     pub(super) fn new(alert: &Alert) -> Self {
         let alert = alert.clone();
-        Self { alert, incident: None, held: None, version: 0, reports: 0, is_changed: true }
+        let (incident, held, last_at) = (None, None, None);
+        Self { alert, incident, held, version: 0, last_at, reports: 0, is_changed: true }
     }
 
     pub(super) fn told_by(&self, report: &Alert) -> Told {
@@ -67,8 +71,16 @@ impl Known {
         self.incident == Some(id) && self.alert.is_firing()
     }
 
-    pub(super) fn count(&mut self, reports: u32) {
+    /// Whether it was reported since a question was asked.
+    pub(super) fn is_reported_since(&self, asked_at: Timestamp) -> bool {
+        self.last_at.is_some_and(|last_at| last_at >= asked_at)
+    }
+
+    pub(super) fn count(&mut self, reports: u32, now: Timestamp) {
         self.reports += reports;
+        if reports > 0 {
+            self.last_at = Some(now);
+        }
     }
 
     pub(super) fn put(

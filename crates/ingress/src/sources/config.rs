@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer};
 use service::ConfigError;
 use webhooks::Format;
 
+use crate::Reconciliation;
+
 /// What agents report over A2A has this name.
 const RESERVED: &str = "a2a";
 const NAME_BYTES: usize = 64;
@@ -33,6 +35,9 @@ pub struct SourceConfig {
     /// Whoever reaches the port may post. What such a source reports never leads to an act.
     #[serde(default)]
     pub unauthenticated: bool,
+    /// The Alertmanagers that post to it, which are asked now and then what is true.
+    #[serde(default)]
+    pub reconcile: Option<Reconciliation>,
 }
 
 /// Ways that must all hold.
@@ -116,12 +121,12 @@ impl SourceConfig {
     pub fn bearer(kind: Format, file: &Path) -> Self {
         let bearer = Some(SecretFiles { files: vec![file.to_owned()] });
         let authentication = Some(vec![Authentication { bearer, ..Authentication::default() }]);
-        Self { kind, authentication, unauthenticated: false }
+        Self { kind, authentication, unauthenticated: false, reconcile: None }
     }
 
     /// A source that anybody may speak for.
     pub fn unauthenticated(kind: Format) -> Self {
-        Self { kind, authentication: None, unauthenticated: true }
+        Self { kind, authentication: None, unauthenticated: true, reconcile: None }
     }
 }
 
@@ -134,6 +139,13 @@ pub(crate) fn check(sources: &SourceConfigs) -> Result<(), ConfigError> {
             let field = format!("sources.{name}{field}");
             ConfigError::setting(field, why)
         })?;
+        if let Some(reconcile) = &source.reconcile {
+            let place = format!("sources.{name}.reconcile");
+            if source.kind != Format::Alertmanager {
+                return Err(ConfigError::setting(place, "is for sources of kind `alertmanager`"));
+            }
+            reconcile.check(&place)?;
+        }
     }
     Ok(())
 }
@@ -301,6 +313,14 @@ mod tests {
             (
                 "{kind: alertmanager, unauthenticated: true, authentication: {bearer: {files: [a]}}}",
                 "setting `sources.s.unauthenticated`: cannot stand",
+            ),
+            (
+                "{kind: datadog, unauthenticated: true, reconcile: {alertmanagers: [{url: 'http://a'}]}}",
+                "setting `sources.s.reconcile`: is for sources of kind",
+            ),
+            (
+                "{kind: alertmanager, unauthenticated: true, reconcile: {}}",
+                "setting `sources.s.reconcile.alertmanagers`: must name one",
             ),
             ("{kind: smoke, unauthenticated: true}", "expected `alertmanager`, `grafana`"),
             ("{kind: alertmanager, unauthenticatd: true}", "unknown field `unauthenticatd`"),
