@@ -7,6 +7,7 @@ mod ingress {
     mod api;
     mod bad_input;
     mod dead_letters;
+    mod kinds;
     mod payloads;
     mod peers;
     mod poison;
