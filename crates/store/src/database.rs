@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::postgres::{PgPool, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Decode, Row as _, Type};
+use sqlx::{Decode, Row as _, Type};
 
 use crate::StoreError;
 use crate::audit::link_hash;
@@ -57,6 +57,10 @@ pub(crate) enum Database {
 pub(crate) enum Value {
     Text(Option<String>),
     Int(Option<i64>),
+    Bytes(Vec<u8>),
+    /// Columns, for PostgreSQL.
+    Texts(Vec<String>),
+    Ints(Vec<i64>),
 }
 
 pub(crate) enum Row {
@@ -71,17 +75,23 @@ pub(crate) enum Transaction {
 }
 
 macro_rules! bound {
-    ($sql:expr, $params:expr) => {{
-        let mut query = sqlx::query(AssertSqlSafe($sql));
+    ($sql:expr, $params:expr, $columns:ident) => {{
+        let mut query = sqlx::query(sqlx::AssertSqlSafe($sql));
         for value in $params {
             query = match value {
-                Value::Text(text) => query.bind(text),
-                Value::Int(number) => query.bind(number),
+                $crate::database::Value::Text(text) => query.bind(text),
+                $crate::database::Value::Int(number) => query.bind(number),
+                $crate::database::Value::Bytes(bytes) => query.bind(bytes),
+                $crate::database::Value::Texts(texts) => bound!($columns query, texts),
+                $crate::database::Value::Ints(numbers) => bound!($columns query, numbers),
             };
         }
         query
     }};
+    (columns $query:ident, $values:ident) => { $query.bind($values) };
+    (rows $query:ident, $values:ident) => { $query.bind($crate::sqlite::to_json(&$values)) };
 }
+pub(crate) use bound;
 
 type Sql = Cow<'static, str>;
 
@@ -101,11 +111,11 @@ impl Database {
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
             Self::Sqlite { readers, .. } => {
-                let rows = bound!(sql.into(), params).fetch_all(readers).await?;
+                let rows = bound!(sql.into(), params, rows).fetch_all(readers).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(pool) => {
-                let rows = bound!(sql.into(), params).fetch_all(pool).await?;
+                let rows = bound!(sql.into(), params, columns).fetch_all(pool).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -159,11 +169,12 @@ impl Transaction {
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
             Self::Sqlite(transaction) => {
-                let rows = bound!(sql.into(), params).fetch_all(&mut **transaction).await?;
+                let rows = bound!(sql.into(), params, rows).fetch_all(&mut **transaction).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(transaction) => {
-                let rows = bound!(sql.into(), params).fetch_all(&mut **transaction).await?;
+                let rows =
+                    bound!(sql.into(), params, columns).fetch_all(&mut **transaction).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -177,11 +188,12 @@ impl Transaction {
     ) -> Result<u64, StoreError> {
         Ok(match self {
             Self::Sqlite(transaction) => {
-                bound!(sql.into(), params).execute(&mut **transaction).await?.rows_affected()
+                bound!(sql.into(), params, rows).execute(&mut **transaction).await?.rows_affected()
             }
-            Self::Postgres(transaction) => {
-                bound!(sql.into(), params).execute(&mut **transaction).await?.rows_affected()
-            }
+            Self::Postgres(transaction) => bound!(sql.into(), params, columns)
+                .execute(&mut **transaction)
+                .await?
+                .rows_affected(),
         })
     }
 

@@ -12,6 +12,7 @@ mod journal;
 mod names;
 mod outbox;
 mod owner;
+mod quick;
 mod targets;
 mod tickets;
 mod write;

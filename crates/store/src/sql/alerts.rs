@@ -2,8 +2,8 @@
 //! beside it, in one statement that holds every repeat against what is stored.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
 
 use incident::{AlertStatus, Severity};
 use serde::Serialize;
@@ -31,20 +31,16 @@ struct NewsRow<'a> {
     body: String,
 }
 
-#[derive(Serialize)]
 struct RepeatRow<'a> {
     /// The batches that it comes from.
-    #[serde(skip)]
     batches: Vec<usize>,
-    place: usize,
-    #[serde(flatten)]
     state: StateRow<'a>,
     reports: i64,
     at: i64,
 }
 
 /// An alert as a repeat says that it stands.
-#[derive(Clone, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct StateRow<'a> {
     source: Cow<'a, str>,
     fingerprint: Cow<'a, str>,
@@ -70,9 +66,6 @@ impl<'a> Alerts<'a> {
             batch.repeats.iter().for_each(|repeat| take_repeat(&mut repeats, place, repeat));
         }
         alerts.repeats = repeats.into_values().collect();
-        for (place, repeat) in alerts.repeats.iter_mut().enumerate() {
-            repeat.place = place;
-        }
         // Replicas that race for the same rows take them in the same order.
         let order = |one: &NewsRow<'_>, other: &NewsRow<'_>| {
             (&one.source, &one.fingerprint).cmp(&(&other.source, &other.fingerprint))
@@ -117,7 +110,6 @@ fn take_repeat<'a>(
     };
     let row = repeats.entry(state.clone()).or_insert_with(|| RepeatRow {
         batches: Vec::new(),
-        place: 0,
         state,
         reports: 0,
         at: i64::MIN,
@@ -157,7 +149,7 @@ pub(super) async fn count_repeats(
         return Ok(Failed::new());
     }
     let dialect = transaction.dialect();
-    let counted = transaction.execute(add_repeats(dialect), vec![Value::rows(repeats)]).await;
+    let counted = transaction.execute(add_repeats(dialect), columns(dialect, repeats)).await;
     match counted {
         Ok(counted) if counted == repeats.len() as u64 => return Ok(Failed::new()),
         // An alert was forgotten at the same moment.
@@ -166,11 +158,12 @@ pub(super) async fn count_repeats(
         Ok(_) => {}
     }
     let sql = format!("SELECT new.place AS place {}", standing(dialect));
-    let standing = transaction.fetch(sql, vec![Value::rows(repeats)]).await?;
+    let standing = transaction.fetch(sql, columns(dialect, repeats)).await?;
     let standing: HashSet<i64> =
         standing.iter().map(|row| row.int("place")).collect::<Result<_, _>>()?;
-    let is_none = |row: &&RepeatRow<'_>| !standing.contains(&(row.place as i64));
-    let failed: Failed = repeats.iter().filter(is_none).flat_map(RepeatRow::conflicts).collect();
+    let is_none = |(place, _): &(i64, _)| !standing.contains(place);
+    let untrue = (1..).zip(repeats).filter(is_none).map(|(_, row)| row);
+    let failed: Failed = untrue.flat_map(RepeatRow::conflicts).collect();
     if failed.is_empty() {
         // Another replica has changed something since: whoever it was, all of them look again.
         return Ok(repeats.iter().flat_map(RepeatRow::conflicts).collect());
@@ -178,7 +171,41 @@ pub(super) async fn count_repeats(
     Ok(failed)
 }
 
+/// The repeats as parameters, the first ones of a statement.
+pub(super) fn parameters(dialect: Dialect, alerts: &Alerts<'_>) -> Vec<Value> {
+    columns(dialect, &alerts.repeats)
+}
+
+/// How many parameters repeats are.
+pub(super) fn parameters_of(dialect: Dialect) -> usize {
+    columns(dialect, &[]).len()
+}
+
+fn columns(dialect: Dialect, repeats: &[RepeatRow<'_>]) -> Vec<Value> {
+    if dialect == Dialect::Sqlite {
+        return vec![Value::rows(&repeats.iter().map(RepeatRow::fields).collect::<Vec<_>>())];
+    }
+    let texts = |of: for<'a> fn(&'a StateRow<'_>) -> &'a str| {
+        Value::Texts(repeats.iter().map(|row| of(&row.state).to_owned()).collect())
+    };
+    let numbers = |of: fn(&RepeatRow<'_>) -> i64| Value::Ints(repeats.iter().map(of).collect());
+    vec![
+        texts(|state| &state.source),
+        texts(|state| &state.fingerprint),
+        texts(|state| state.status),
+        texts(|state| state.severity),
+        numbers(|row| row.state.starts_at),
+        numbers(|row| row.reports),
+        numbers(|row| row.at),
+    ]
+}
+
 impl RepeatRow<'_> {
+    fn fields(&self) -> (&str, &str, &str, &str, i64, i64, i64) {
+        let StateRow { source, fingerprint, status, severity, starts_at } = &self.state;
+        (source, fingerprint, status, severity, *starts_at, self.reports, self.at)
+    }
+
     fn conflicts(&self) -> impl Iterator<Item = (usize, StoreError)> {
         let StateRow { source, fingerprint, .. } = &self.state;
         self.batches.iter().map(move |batch| (*batch, conflict(source, fingerprint)))
@@ -235,31 +262,64 @@ fn is_unknown(error: &StoreError) -> bool {
         if cause.is_foreign_key_violation())
 }
 
-const REPEAT: &str = "place bigint, source text, fingerprint text, status text, severity text, \
-     starts_at bigint, reports bigint, at bigint";
 const NEWS: &str = "source text, fingerprint text, incident_id text, held text, status text, \
      severity text, starts_at bigint, reports bigint, at bigint, version bigint, body text";
 
-/// The repeats `$1` that are true. The order of the tables is fixed: an alert is looked up for each
-/// repeat, and an incident for each alert.
-fn standing(dialect: Dialect) -> String {
-    let new = dialect.rows("$1", "new", REPEAT);
+/// Repeats with their place, from 1.
+const REPEATS_SQLITE: &str = "(SELECT key + 1 AS place, value ->> 0 AS source, \
+       value ->> 1 AS fingerprint, value ->> 2 AS status, value ->> 3 AS severity, \
+       value ->> 4 AS starts_at, value ->> 5 AS reports, value ->> 6 AS at \
+     FROM json_each($1)) AS new";
+const REPEATS_POSTGRES: &str = "unnest($1::text[], $2::text[], $3::text[], $4::text[], \
+       $5::bigint[], $6::bigint[], $7::bigint[]) WITH ORDINALITY \
+     AS new (source, fingerprint, status, severity, starts_at, reports, at, place)";
+
+/// Whether a repeat is one.
+const IS_TRUE: &str = "alert.status = new.status AND alert.severity = new.severity \
+     AND alert.starts_at = new.starts_at \
+     AND (alert.status <> 'firing' OR incident.is_open = 1)";
+
+/// Every repeat with its alert and its incident, be it true or not.
+fn looked_up(dialect: Dialect) -> String {
+    let new = dialect.pick(REPEATS_SQLITE, REPEATS_POSTGRES);
     format!(
-        "FROM {new} CROSS JOIN alert LEFT JOIN incident ON incident.id = alert.incident_id \
-         WHERE alert.source = new.source AND alert.fingerprint = new.fingerprint \
-           AND alert.status = new.status AND alert.severity = new.severity \
-           AND alert.starts_at = new.starts_at \
-           AND (alert.status <> 'firing' OR incident.is_open = 1)"
+        "FROM {new} LEFT JOIN alert ON alert.source = new.source \
+           AND alert.fingerprint = new.fingerprint \
+         LEFT JOIN incident ON incident.id = alert.incident_id WHERE true"
     )
 }
 
-fn add_repeats(dialect: Dialect) -> String {
-    let standing = standing(dialect);
+/// The repeats that are true. The order of the tables is fixed: one looks the next up.
+fn standing(dialect: Dialect) -> String {
+    let new = dialect.pick(REPEATS_SQLITE, REPEATS_POSTGRES);
+    format!(
+        "FROM {new} CROSS JOIN alert LEFT JOIN incident ON incident.id = alert.incident_id \
+         WHERE alert.source = new.source AND alert.fingerprint = new.fingerprint AND {IS_TRUE}"
+    )
+}
+
+/// Counts those that are true.
+fn add_repeats(dialect: Dialect) -> &'static str {
+    static SQLITE: LazyLock<String> = LazyLock::new(|| add(Dialect::Sqlite, false));
+    static POSTGRES: LazyLock<String> = LazyLock::new(|| add(Dialect::Postgres, false));
+    dialect.pick(&SQLITE, &POSTGRES)
+}
+
+/// Counts all of them, and fails where one is not true: a count may not be null.
+pub(super) fn add_all_repeats(dialect: Dialect) -> String {
+    add(dialect, true)
+}
+
+fn add(dialect: Dialect, all: bool) -> String {
+    let (reports, rows) = match all {
+        true => (format!("CASE WHEN {IS_TRUE} THEN new.reports END"), looked_up(dialect)),
+        false => ("new.reports".to_owned(), standing(dialect)),
+    };
     // Replicas that race for the same rows take them in the same order.
     let order = dialect.pick("", "ORDER BY alert.id");
     format!(
         "INSERT INTO alert_repeat (alert, reports, last_at) \
-         SELECT alert.id, new.reports, new.at {standing} {order} \
+         SELECT alert.id, {reports}, new.at {rows} {order} \
          ON CONFLICT (alert) DO UPDATE SET reports = alert_repeat.reports + excluded.reports, \
            last_at = CASE WHEN excluded.last_at > alert_repeat.last_at THEN excluded.last_at \
              ELSE alert_repeat.last_at END"

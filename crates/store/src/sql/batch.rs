@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::SqlStore;
 use super::alerts::{self, Alerts};
 use super::hints::TELL;
+use super::journal;
 use super::owner::Me;
 use super::write::Write;
 use crate::audit::link_hash;
@@ -67,7 +68,7 @@ pub(super) async fn write_all(
     insert(transaction, &insert_audit(dialect), &rows.audit).await?;
     insert(transaction, &insert_effects(dialect), &rows.effects).await?;
     insert(transaction, &put_links(dialect), &rows.links).await.map_err(no_incident)?;
-    insert(transaction, &insert_deliveries(dialect), &rows.deliveries).await?;
+    journal::insert(transaction, batches).await?;
     if dialect == Dialect::Postgres && me.has_others && !rows.effects.is_empty() {
         transaction.fetch(TELL, params![me.key]).await?;
     }
@@ -116,14 +117,6 @@ struct LinkRow {
 }
 
 #[derive(Serialize)]
-struct DeliveryRow<'a> {
-    place: usize,
-    source: String,
-    received_at: i64,
-    body: std::borrow::Cow<'a, str>,
-}
-
-#[derive(Serialize)]
 struct EndRow {
     #[serde(skip)]
     batch: usize,
@@ -146,7 +139,6 @@ struct Rows<'a> {
     audit: Vec<AuditLine>,
     effects: Vec<EffectRow>,
     links: Vec<LinkRow>,
-    deliveries: Vec<DeliveryRow<'a>>,
     ends: Vec<EndRow>,
     dead: Vec<DeadRow<'a>>,
 }
@@ -160,14 +152,6 @@ impl<'a> Rows<'a> {
             batch.incidents.iter().for_each(|write| rows.take_incident(place, write));
             batch.outbox.iter().for_each(|end| rows.take_end(place, end));
             links.extend(batch.links.iter().map(|(alert, id)| (alert, id)));
-            for delivered in &batch.delivered {
-                rows.deliveries.push(DeliveryRow {
-                    place: rows.deliveries.len(),
-                    source: plain(&delivered.source).into_owned(),
-                    received_at: to_micros(delivered.at),
-                    body: plain(&delivered.body),
-                });
-            }
         }
         rows.links.extend(links.into_iter().map(|(alert, id)| LinkRow {
             source: searched(&alert.source).into_owned(),
@@ -390,14 +374,5 @@ fn put_links(dialect: Dialect) -> String {
          SELECT new.source, new.fingerprint, new.incident_id FROM {new} \
          WHERE true ORDER BY new.source, new.fingerprint \
          ON CONFLICT (source, fingerprint) DO UPDATE SET incident_id = excluded.incident_id"
-    )
-}
-
-fn insert_deliveries(dialect: Dialect) -> String {
-    let columns = "place bigint, source text, received_at bigint, body text";
-    let new = dialect.rows("$1", "new", columns);
-    format!(
-        "INSERT INTO delivery (source, received_at, body) \
-         SELECT new.source, new.received_at, new.body FROM {new} ORDER BY new.place"
     )
 }

@@ -2,7 +2,7 @@
 //! is forgotten a piece at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::SqlStore;
 use super::write::{Answer, Write};
 use crate::database::{Dialect, Row, Transaction, Value, params, plain, searched};
 use crate::sqlite::to_micros;
-use crate::{DeliveryRow, Refusal, Retention, StoreError};
+use crate::{Batch, Delivered, DeliveryRow, Refusal, Retention, StoreError};
 
 /// Rows of a table that are forgotten in one transaction.
 const PRUNED: u32 = 500;
@@ -124,6 +124,61 @@ impl Size {
     fn keep(&self, pages: VecDeque<Page>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pages;
     }
+}
+
+/// Inserts bodies, from parameters that begin at `$first`. A body is neither escaped into JSON nor out
+/// of it: bodies are most of what is written.
+pub(super) fn insert_from(dialect: Dialect, first: usize) -> String {
+    let (second, third) = (first + 1, first + 2);
+    let rows = match dialect {
+        Dialect::Sqlite => format!(
+            "value ->> 0, value ->> 1, \
+               CAST(substr(${second}, value ->> 2, value ->> 3) AS TEXT) FROM json_each(${first})"
+        ),
+        Dialect::Postgres => {
+            format!("* FROM unnest(${first}::text[], ${second}::bigint[], ${third}::text[])")
+        }
+    };
+    format!("INSERT INTO delivery (source, received_at, body) SELECT {rows}")
+}
+
+/// Writes the bodies of all batches, in their order.
+pub(super) async fn insert(
+    transaction: &mut Transaction,
+    batches: &[&Batch],
+) -> Result<(), StoreError> {
+    static SQLITE: LazyLock<String> = LazyLock::new(|| insert_from(Dialect::Sqlite, 1));
+    static POSTGRES: LazyLock<String> = LazyLock::new(|| insert_from(Dialect::Postgres, 1));
+    if batches.iter().any(|batch| !batch.delivered.is_empty()) {
+        let dialect = transaction.dialect();
+        let sql = dialect.pick(&SQLITE, &POSTGRES);
+        transaction.execute(sql, parameters(dialect, batches)).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn parameters(dialect: Dialect, batches: &[&Batch]) -> Vec<Value> {
+    let delivered = || batches.iter().flat_map(|batch| &batch.delivered);
+    match dialect {
+        Dialect::Sqlite => of_file(delivered()),
+        Dialect::Postgres => vec![
+            Value::Texts(delivered().map(|one| plain(&one.source).into_owned()).collect()),
+            Value::Ints(delivered().map(|one| to_micros(one.at)).collect()),
+            Value::Texts(delivered().map(|one| plain(&one.body).into_owned()).collect()),
+        ],
+    }
+}
+
+/// The bodies behind one another, and where each of them stands.
+fn of_file<'a>(delivered: impl Iterator<Item = &'a Delivered> + Clone) -> Vec<Value> {
+    let bytes = delivered.clone().map(|one| one.body.len()).sum();
+    let (mut rows, mut bodies) = (Vec::new(), Vec::with_capacity(bytes));
+    for one in delivered {
+        let body = plain(&one.body);
+        rows.push((plain(&one.source), to_micros(one.at), bodies.len() + 1, body.len()));
+        bodies.extend_from_slice(body.as_bytes());
+    }
+    vec![Value::rows(&rows), Value::Bytes(bodies)]
 }
 
 /// Forgets bodies from before or in excess, refusals from before, and alerts that ended before; some
