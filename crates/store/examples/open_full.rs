@@ -79,8 +79,10 @@ async fn fill(database: &str, is_server: bool, count: u64) -> Result<(), Box<dyn
              FROM {numbers}"
         ),
         format!(
-            "INSERT INTO alert (source, fingerprint, incident_id) \
-             SELECT 'a', CAST(n AS TEXT), {id} FROM {numbers}"
+            "INSERT INTO alert (source, fingerprint, incident_id, status, severity, starts_at, \
+               reports, first_at, changed_at, version, body) \
+             SELECT 'a', CAST(n AS TEXT), {id}, 'resolved', 'info', 0, 1, n, n, 1, '{{}}' \
+             FROM {numbers}"
         ),
         format!(
             "INSERT INTO outbox (incident_id, kind, round, not_before) SELECT {id}, \

@@ -170,8 +170,6 @@ pub struct Batch {
     pub incidents: Vec<IncidentWrite>,
     pub alerts: Vec<AlertWrite>,
     pub repeats: Vec<Repeat>,
-    /// Which incident an alert belongs to.
-    pub links: Vec<(AlertKey, IncidentId)>,
     pub outbox: Vec<OutboxEnd>,
 }
 
@@ -180,9 +178,8 @@ pub struct Batch {
 pub struct Related {
     /// The alerts that are known.
     pub alerts: BTreeMap<AlertKey, AlertRow>,
-    /// The incident that each known alert was last put into.
-    pub links: BTreeMap<AlertKey, IncidentId>,
-    /// Those incidents, and of every key asked for the open one and the newest one.
+    /// The incidents that they were last put into, and of every key asked for the open one and the
+    /// newest one.
     pub incidents: BTreeMap<IncidentId, Stored>,
     /// Those among them that cannot be read, with the key asked for that each keeps to itself, as it
     /// is open.

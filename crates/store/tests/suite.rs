@@ -42,9 +42,6 @@ macro_rules! behaviours {
                 incidents: one_incident_of_a_key_is_open;
                 incidents: one_batch_closes_an_incident_and_opens_the_next;
                 incidents: racing_reports_open_one_incident_of_a_key;
-                incidents: an_alert_leads_to_its_last_incident;
-                incidents: a_batch_links_alerts_to_its_new_incident;
-                incidents: a_link_to_an_unknown_incident_stores_nothing;
                 incidents: a_key_leads_to_its_open_and_its_newest_incident;
                 incidents: incidents_are_listed_newest_first_and_in_pages;
                 incidents: deadlines_come_in_order;
@@ -60,6 +57,7 @@ macro_rules! behaviours {
                 alerts: an_alert_is_written_once_in_a_batch;
                 alerts: an_alert_of_an_unknown_incident_stores_nothing;
                 alerts: alerts_and_their_incidents_are_read_together;
+                alerts: an_alert_leads_to_its_last_incident;
                 alerts: a_key_of_any_text_is_kept_apart;
                 alerts: repeats_are_counted;
                 alerts: a_repeat_that_says_otherwise_conflicts;

@@ -70,6 +70,8 @@ SELECT
 FROM alert_link JOIN incident ON incident.id = alert_link.incident_id
 ON CONFLICT DO NOTHING;
 
+DROP TABLE alert_link;
+
 -- Requests that were refused for who sent them, by the minute.
 CREATE TABLE refusal (
   minute   BIGINT NOT NULL,

@@ -60,6 +60,8 @@ SELECT
   incident.opened_at, incident.changed_at, 1, ''
 FROM alert_link JOIN incident ON incident.id = alert_link.incident_id;
 
+DROP TABLE alert_link;
+
 -- Requests that were refused for who sent them, by the minute.
 CREATE TABLE refusal (
   minute   INTEGER NOT NULL,

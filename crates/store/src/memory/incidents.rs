@@ -1,4 +1,4 @@
-//! Incidents, the alerts that belong to them, and their timelines.
+//! Incidents and their timelines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::audit::{ChainCheck, broken, link_hash};
 use crate::sqlite::{from_json, to_json};
-use crate::{AlertKey, AuditRow, Base, Batch, IncidentWrite, Related, StoreError, Stored};
+use crate::{AuditRow, Base, Batch, IncidentWrite, StoreError, Stored};
 
 #[derive(Debug, Default)]
 pub(super) struct Incidents {
@@ -16,7 +16,6 @@ pub(super) struct Incidents {
     /// By the time of opening.
     history: BTreeMap<IncidentKey, BTreeSet<(Timestamp, IncidentId)>>,
     deadlines: BTreeSet<(Timestamp, IncidentId)>,
-    links: BTreeMap<AlertKey, IncidentId>,
 }
 
 #[derive(Debug)]
@@ -51,12 +50,7 @@ impl Incidents {
                 return Err(StoreError::Conflict { what });
             }
         }
-        let is_known = |id| self.rows.contains_key(id) || written.contains(id);
-        if batch.links.iter().all(|(_, id)| is_known(id)) {
-            Ok(())
-        } else {
-            Err(StoreError::Refused { field: "links", problem: "names an unknown incident" })
-        }
+        Ok(())
     }
 
     fn base(&self, id: IncidentId) -> Base {
@@ -101,31 +95,16 @@ impl Incidents {
         }
     }
 
-    pub(super) fn link(&mut self, alert: AlertKey, id: IncidentId) {
-        self.links.insert(alert, id);
-    }
-
-    /// The incidents that alerts are linked to, those of keys, and `others`.
+    /// The given incidents, and of each key the open one and the newest one.
     pub(super) fn related(
         &self,
-        alerts: &[AlertKey],
+        given: impl Iterator<Item = IncidentId>,
         keys: &[IncidentKey],
-        others: &[IncidentId],
-    ) -> Related {
-        let mut related = Related::default();
-        for alert in alerts {
-            if let Some(id) = self.links.get(alert) {
-                related.links.insert(alert.clone(), *id);
-            }
-        }
-        let open = keys.iter().filter_map(|key| self.open.get(key));
-        let newest = keys.iter().filter_map(|key| self.history.get(key)?.last()).map(|(_, id)| id);
-        let ids = related.links.values().chain(others).chain(open).chain(newest);
-        let ids: Vec<_> = ids.copied().collect();
-        for id in ids {
-            related.incidents.extend(self.get(id).map(|stored| (id, stored)));
-        }
-        related
+    ) -> BTreeMap<IncidentId, Stored> {
+        let open = keys.iter().filter_map(|key| self.open.get(key)).copied();
+        let newest = keys.iter().filter_map(|key| self.history.get(key)?.last());
+        let ids = given.chain(open).chain(newest.map(|(_, id)| *id));
+        ids.filter_map(|id| Some((id, self.get(id)?))).collect()
     }
 
     pub(super) fn get(&self, id: IncidentId) -> Option<Stored> {

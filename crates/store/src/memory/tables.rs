@@ -43,9 +43,6 @@ impl Tables {
         batch.repeats.iter().for_each(|repeat| self.alerts.count(repeat));
         batch.alerts.into_iter().for_each(|write| self.alerts.put(write));
         batch.delivered.into_iter().for_each(|one| self.deliveries.push(one));
-        for (alert, id) in batch.links {
-            self.incidents.link(alert, id);
-        }
         for end in batch.outbox {
             match end {
                 OutboxEnd::Finished { id, last } => {
@@ -64,9 +61,9 @@ impl Tables {
         let known =
             alerts.iter().filter_map(|key| Some((key.clone(), self.alerts.get(key)?.clone())));
         let known: BTreeMap<_, _> = known.collect();
-        let of_alerts: Vec<_> = known.values().filter_map(|row| row.incident).collect();
-        let related = self.incidents.related(alerts, keys, &of_alerts);
-        Related { alerts: known, ..related }
+        let of_alerts = known.values().filter_map(|row| row.incident);
+        let incidents = self.incidents.related(of_alerts, keys);
+        Related { alerts: known, incidents, ..Related::default() }
     }
 
     pub(super) fn prune(&mut self, retention: Retention) -> u64 {

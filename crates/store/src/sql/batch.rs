@@ -2,7 +2,7 @@
 //! parameter. A batch whose base is history, or whose outbox row is somebody else's, is found by the
 //! rows that a statement did not change.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use serde::Serialize;
 
@@ -67,7 +67,6 @@ pub(super) async fn write_all(
     }
     insert(transaction, &insert_audit(dialect), &rows.audit).await?;
     insert(transaction, &insert_effects(dialect), &rows.effects).await?;
-    insert(transaction, &put_links(dialect), &rows.links).await.map_err(no_incident)?;
     journal::insert(transaction, batches).await?;
     if dialect == Dialect::Postgres && me.has_others && !rows.effects.is_empty() {
         transaction.fetch(TELL, params![me.key]).await?;
@@ -110,13 +109,6 @@ struct EffectRow {
 }
 
 #[derive(Serialize)]
-struct LinkRow {
-    source: String,
-    fingerprint: String,
-    incident_id: String,
-}
-
-#[derive(Serialize)]
 struct EndRow {
     #[serde(skip)]
     batch: usize,
@@ -138,7 +130,6 @@ struct Rows<'a> {
     inserts: Vec<IncidentRow>,
     audit: Vec<AuditLine>,
     effects: Vec<EffectRow>,
-    links: Vec<LinkRow>,
     ends: Vec<EndRow>,
     dead: Vec<DeadRow<'a>>,
 }
@@ -146,18 +137,10 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn of(batches: &[&'a Batch]) -> Self {
         let mut rows = Self::default();
-        // Of an alert that is linked more than once, the last link counts.
-        let mut links = BTreeMap::new();
         for (place, batch) in batches.iter().enumerate() {
             batch.incidents.iter().for_each(|write| rows.take_incident(place, write));
             batch.outbox.iter().for_each(|end| rows.take_end(place, end));
-            links.extend(batch.links.iter().map(|(alert, id)| (alert, id)));
         }
-        rows.links.extend(links.into_iter().map(|(alert, id)| LinkRow {
-            source: searched(&alert.source).into_owned(),
-            fingerprint: searched(&alert.fingerprint).into_owned(),
-            incident_id: id.to_string(),
-        }));
         // Replicas that race for the same rows take them in the same order.
         rows.updates.sort_by(|one, other| one.id.cmp(&other.id));
         rows.inserts.sort_by(|one, other| one.key.cmp(&other.key));
@@ -337,17 +320,6 @@ fn another_is_open(error: StoreError) -> StoreError {
     }
 }
 
-fn no_incident(error: StoreError) -> StoreError {
-    match &error {
-        StoreError::Unavailable(sqlx::Error::Database(cause))
-            if cause.is_foreign_key_violation() =>
-        {
-            StoreError::Refused { field: "links", problem: "names an unknown incident" }
-        }
-        _ => error,
-    }
-}
-
 fn insert_audit(dialect: Dialect) -> String {
     let columns = "incident_id text, sequence bigint, body text, hash text";
     let new = dialect.rows("$1", "new", columns);
@@ -364,15 +336,5 @@ fn insert_effects(dialect: Dialect) -> String {
         "INSERT INTO outbox (incident_id, kind, round, not_before) \
          SELECT new.incident_id, new.kind, new.round, new.not_before FROM {new} \
          ORDER BY new.place"
-    )
-}
-
-fn put_links(dialect: Dialect) -> String {
-    let new = dialect.rows("$1", "new", "source text, fingerprint text, incident_id text");
-    format!(
-        "INSERT INTO alert_link (source, fingerprint, incident_id) \
-         SELECT new.source, new.fingerprint, new.incident_id FROM {new} \
-         WHERE true ORDER BY new.source, new.fingerprint \
-         ON CONFLICT (source, fingerprint) DO UPDATE SET incident_id = excluded.incident_id"
     )
 }

@@ -48,9 +48,6 @@ impl SqlStore {
         for row in &rows {
             let alert = usize::try_from(row.int("place")?).ok().and_then(|place| alerts.get(place));
             match alert {
-                Some(alert) if row.text("what")? == "link" => {
-                    related.links.extend(row.id("incident_id").ok().map(|id| (alert.clone(), id)));
-                }
                 Some(alert) => {
                     related.alerts.insert(alert.clone(), alert_rows::read(row)?);
                 }
@@ -162,25 +159,20 @@ fn related(dialect: Dialect) -> String {
     let keys = dialect.rows("$2", "new", "key text");
     let (columns, repeats) = (alert_rows::COLUMNS, alert_rows::REPEATS);
     format!(
-        "WITH linked AS ( \
-           SELECT new.place AS place, alert_link.incident_id AS id FROM {alerts} JOIN alert_link \
-             ON alert_link.source = new.source AND alert_link.fingerprint = new.fingerprint), \
-         known AS ( \
+        "WITH known AS ( \
            SELECT new.place AS place, {columns} FROM {alerts} CROSS JOIN alert {repeats} \
              WHERE alert.source = new.source AND alert.fingerprint = new.fingerprint), \
          wanted AS ( \
-           SELECT id FROM linked UNION SELECT incident_id FROM known \
+           SELECT incident_id AS id FROM known \
            UNION SELECT incident.id FROM {keys} JOIN incident \
              ON incident.key = new.key AND incident.is_open = 1 \
            UNION SELECT (SELECT incident.id FROM incident WHERE incident.key = new.key \
              ORDER BY incident.opened_at DESC, incident.id DESC LIMIT 1) FROM {keys}) \
-         SELECT 'alert' AS what, place, source, fingerprint, incident_id, held, status, severity, \
+         SELECT place, source, fingerprint, incident_id, held, status, severity, \
              starts_at, first_at, version, body, reports, last_at, \
              '' AS id, '' AS key, 0 AS is_open, 0 AS changed_at, 0 AS sequence, '' AS hash \
            FROM known \
-         UNION ALL SELECT 'link', place, '', '', id, '', '', '', 0, 0, 0, '', 0, 0, \
-             '', '', 0, 0, 0, '' FROM linked \
-         UNION ALL SELECT 'incident', -1, '', '', '', '', '', '', 0, 0, version, body, 0, 0, \
+         UNION ALL SELECT -1, '', '', '', '', '', '', 0, 0, version, body, 0, 0, \
              id, key, is_open, changed_at, sequence, hash \
            FROM incident WHERE id IN (SELECT id FROM wanted)"
     )

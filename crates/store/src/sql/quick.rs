@@ -41,8 +41,8 @@ pub(super) async fn write(database: &Database, batches: &[&Batch]) -> Result<boo
 }
 
 fn is_plain(batch: &Batch) -> bool {
-    let Batch { delivered: _, repeats: _, incidents, alerts, links, outbox } = batch;
-    incidents.is_empty() && alerts.is_empty() && links.is_empty() && outbox.is_empty()
+    let Batch { delivered: _, repeats: _, incidents, alerts, outbox } = batch;
+    incidents.is_empty() && alerts.is_empty() && outbox.is_empty()
 }
 
 /// Whether a repeat is none, or its alert was forgotten at the same moment.

@@ -125,6 +125,24 @@ pub(crate) async fn alerts_and_their_incidents_are_read_together(h: &Harness) {
     assert_eq!(related.incidents.into_keys().collect::<Vec<_>>(), [id(2)]);
 }
 
+pub(crate) async fn an_alert_leads_to_its_last_incident(h: &Harness) {
+    let store = h.open().await;
+    put(&store, [closed(incident(1, "k")), incident(2, "k")]).await;
+    let alert = firing("a", "f");
+    for number in [1, 2] {
+        let version = i64::try_from(number).unwrap() - 1;
+        report(&store, [AlertWrite { version, ..news(alert.clone(), Some(number)) }]).await;
+        let related = store.related(vec![AlertKey::of(&alert)], Vec::new()).await.unwrap();
+        assert_eq!(related.alerts[&AlertKey::of(&alert)].incident, Some(id(number)));
+        let found = &related.incidents[&id(number)];
+        assert_eq!((found.incident.id, found.base.version), (id(number), 1));
+        assert_eq!(related.incidents.len(), 1);
+    }
+    let foreign = super::sample::alert("b", "f");
+    let related = store.related(vec![foreign], Vec::new()).await.unwrap();
+    assert!(related.alerts.is_empty() && related.incidents.is_empty());
+}
+
 pub(crate) async fn a_key_of_any_text_is_kept_apart(h: &Harness) {
     let store = h.open().await;
     put(&store, [incident(1, "k")]).await;

@@ -1,4 +1,4 @@
-//! Incidents, the alerts that belong to them, deadlines, and what a batch is.
+//! Incidents, deadlines, and what a batch is.
 
 use futures::future::join_all;
 use incident::{Incident, IncidentId, Phase};
@@ -6,8 +6,8 @@ use store::{Base, Batch, Delivered};
 
 use super::harness::Harness;
 use super::sample::{
-    again, alert, at, batch, claim, closed, effect, entry, first, id, incident, is_conflict, put,
-    refused, stored, write,
+    again, alert, at, batch, claim, closed, effect, entry, firing, first, id, incident,
+    is_conflict, news, put, refused, stored, write,
 };
 
 pub(crate) async fn an_incident_reads_back_and_is_replaced(h: &Harness) {
@@ -125,7 +125,7 @@ pub(crate) async fn a_batch_with_one_stale_incident_stores_nothing(h: &Harness) 
     let batch = Batch {
         delivered: vec![Delivered { source: "a".into(), body: "{}".into(), at: at(1) }],
         incidents: vec![fresh, first(incident(3, "m")), stale],
-        links: vec![(alert("alertmanager", "f"), id(1))],
+        alerts: vec![news(firing("alertmanager", "f"), Some(1))],
         ..Batch::default()
     };
     refused!(store.commit(batch).await, Conflict);
@@ -135,7 +135,7 @@ pub(crate) async fn a_batch_with_one_stale_incident_stores_nothing(h: &Harness) 
     assert!(store.timeline(id(1), 0, 9).await.unwrap().is_empty());
     assert!(claim(&store, "resolve").await.is_empty());
     let related = store.related(vec![alert("alertmanager", "f")], Vec::new()).await.unwrap();
-    assert!(related.links.is_empty() && related.incidents.is_empty());
+    assert!(related.alerts.is_empty() && related.incidents.is_empty());
 }
 
 pub(crate) async fn one_incident_of_a_key_is_open(h: &Harness) {
@@ -197,46 +197,6 @@ pub(crate) async fn replicas_that_reopen_and_open_of_one_key_do_not_both(h: &Har
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
         assert!(outcomes.iter().any(is_conflict), "{outcomes:?}");
     }
-}
-
-pub(crate) async fn an_alert_leads_to_its_last_incident(h: &Harness) {
-    let store = h.open().await;
-    put(&store, [closed(incident(1, "k")), incident(2, "k")]).await;
-    let link = |number| Batch {
-        links: vec![(alert("alertmanager", "f"), id(number))],
-        ..Batch::default()
-    };
-    let asked = || store.related(vec![alert("alertmanager", "f")], Vec::new());
-    assert!(asked().await.unwrap().links.is_empty());
-    for number in [1, 2] {
-        store.commit(link(number)).await.unwrap();
-        let related = asked().await.unwrap();
-        assert_eq!(related.links, [(alert("alertmanager", "f"), id(number))].into());
-        let found = &related.incidents[&id(number)];
-        assert_eq!((found.incident.id, found.base.version), (id(number), 1));
-        assert_eq!(related.incidents.len(), 1);
-    }
-    let foreign = store.related(vec![alert("grafana", "f")], Vec::new()).await.unwrap();
-    assert!(foreign.links.is_empty() && foreign.incidents.is_empty());
-}
-
-pub(crate) async fn a_batch_links_alerts_to_its_new_incident(h: &Harness) {
-    let store = h.open().await;
-    let alerts: Vec<_> = (0..40).map(|number| alert("a", &format!("f{number}"))).collect();
-    let links = alerts.iter().map(|alert| (alert.clone(), id(1))).collect();
-    let incidents = vec![first(incident(1, "k"))];
-    store.commit(Batch { incidents, links, ..Batch::default() }).await.unwrap();
-    let related = store.related(alerts.clone(), Vec::new()).await.unwrap();
-    assert!(alerts.iter().all(|alert| related.links[alert] == id(1)));
-    assert_eq!(related.incidents.len(), 1);
-}
-
-pub(crate) async fn a_link_to_an_unknown_incident_stores_nothing(h: &Harness) {
-    let store = h.open().await;
-    let links = vec![(alert("a", "f"), id(9))];
-    let incidents = vec![first(incident(1, "k"))];
-    store.commit(Batch { incidents, links, ..Batch::default() }).await.unwrap_err();
-    assert!(store.incident(id(1)).await.unwrap().is_none());
 }
 
 pub(crate) async fn a_key_leads_to_its_open_and_its_newest_incident(h: &Harness) {
@@ -307,9 +267,9 @@ pub(crate) async fn commits_at_once_are_all_stored(h: &Harness) {
         let mut write = first(incident(number, &number.to_string()));
         write.entries.push(entry("opened"));
         write.effects.push(effect("diagnose"));
-        let links = vec![(alert("a", &number.to_string()), id(number))];
+        let alerts = vec![news(firing("a", &number.to_string()), Some(number))];
         let delivered = vec![Delivered { source: "a".into(), body: "{}".into(), at: at(1) }];
-        store.commit(Batch { incidents: vec![write], links, delivered, ..Batch::default() })
+        store.commit(Batch { incidents: vec![write], alerts, delivered, ..Batch::default() })
     });
     for outcome in join_all(commits).await {
         outcome.unwrap();
@@ -347,15 +307,15 @@ pub(crate) async fn a_restart_finds_everything(h: &Harness) {
     let mut write = first(incident(1, "k"));
     write.entries.push(entry("one"));
     write.effects.push(effect("resolve"));
-    let links = vec![(alert("a", "f"), id(1))];
-    store.commit(Batch { incidents: vec![write], links, ..Batch::default() }).await.unwrap();
+    let alerts = vec![news(firing("a", "f"), Some(1))];
+    store.commit(Batch { incidents: vec![write], alerts, ..Batch::default() }).await.unwrap();
     let before = stored(&store, 1).await;
     let store = h.restart(store).await;
     let after = stored(&store, 1).await;
     assert_eq!((after.incident, after.base), (before.incident, before.base));
     assert_eq!(store.verify_audit(id(1)).await.unwrap(), 1);
     let related = store.related(vec![alert("a", "f")], Vec::new()).await.unwrap();
-    assert_eq!(related.links.len(), 1);
+    assert_eq!(related.alerts.len(), 1);
     assert_eq!(claim(&store, "resolve").await.len(), 1);
 }
 
