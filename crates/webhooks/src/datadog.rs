@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::fields::{Fields, parse};
 use crate::pairs::{Pairs, scalar};
+use crate::reading::quoted;
 use crate::time;
 use crate::{BadField, MISSING_DATA, Reading, Severities, fingerprint};
 use scope::Scope;
@@ -236,22 +237,27 @@ fn transition(
     title: &Title,
     title_field: &str,
 ) -> Result<Transition, BadField> {
-    if let Some((field, text)) = body.find(TRANSITION)?
-        && !text.eq_ignore_ascii_case("null")
-    {
-        return Transition::named(&text).ok_or_else(|| {
-            BadField::new(field, format!("{} is no transition", crate::reading::quoted(&text)))
-        });
-    }
-    if let Some(transition) = title.transition {
-        return Ok(transition);
-    }
     let of_type = body.text(TYPE)?.and_then(|text| Transition::of_type(&text));
-    of_type.ok_or_else(|| {
-        let why = "says no state, such as `[Triggered]`; give the webhook a payload with \
-                   `\"alert_transition\": \"$ALERT_TRANSITION\"`";
-        BadField::new(title_field, why)
-    })
+    match named_transition(body)?.or(title.transition) {
+        // What is only said again may be a warning.
+        Some(Transition::Triggered) if of_type == Some(Transition::Warn) => Ok(Transition::Warn),
+        Some(transition) => Ok(transition),
+        None => of_type.ok_or_else(|| {
+            let why = "says no state, such as `[Triggered]`; give the webhook a payload with \
+                       `\"alert_transition\": \"$ALERT_TRANSITION\"`";
+            BadField::new(title_field, why)
+        }),
+    }
+}
+
+fn named_transition(body: &Template<'_>) -> Result<Option<Transition>, BadField> {
+    let Some((field, text)) = body.find(TRANSITION)? else { return Ok(None) };
+    if text.eq_ignore_ascii_case("null") {
+        return Ok(None);
+    }
+    let named = Transition::named(&text);
+    let unknown = || BadField::new(field, format!("{} is no transition", quoted(&text)));
+    named.map(Some).ok_or_else(unknown)
 }
 
 fn scope(body: &Template<'_>, title: &Title, message: &str) -> Result<Scope, BadField> {

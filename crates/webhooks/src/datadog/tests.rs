@@ -100,6 +100,15 @@ fn severity_is_of_the_state_then_tags_then_priority() {
 }
 
 #[test]
+fn a_warning_that_is_said_again_stays_one() {
+    let of = |kind: &str| {
+        let body = json!({"title": "Load", "alert_transition": "Renotify", "alert_type": kind});
+        read_json(&body).unwrap().severity
+    };
+    assert_eq!((of("warning"), of("error")), (Severity::Warning, Severity::Critical));
+}
+
+#[test]
 fn no_data_is_the_same_alert_and_marked() {
     let mut body = default_body("[No Data on {host:db-1}] Disk is full");
     let silent = read_json(&body).unwrap();
