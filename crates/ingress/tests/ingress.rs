@@ -8,6 +8,7 @@ mod ingress {
     mod bad_input;
     mod dead_letters;
     mod kinds;
+    mod overload;
     mod payloads;
     mod peers;
     mod poison;

@@ -13,7 +13,7 @@ use super::sample::{firing, resolved};
 use super::storm::sixty_four_bring_the_same;
 use super::world::World;
 
-async fn replica(beside: &World, server: &Server, id: &str) -> World {
+pub(crate) async fn replica(beside: &World, server: &Server, id: &str) -> World {
     let this = ProcessIdentity::current();
     let options = OpenOptions::of_process(
         id.into(),
