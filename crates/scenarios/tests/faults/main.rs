@@ -2,6 +2,8 @@
 //! holds afterwards is what the driver checks. Skipped, and said so, where Prometheus or PostgreSQL is
 //! not installed; where `CI` is `true`, that is a failure.
 
+mod storm;
+
 use std::process::Command;
 use std::sync::Mutex;
 
