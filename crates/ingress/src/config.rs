@@ -254,7 +254,8 @@ impl Configuration for Config {
             .check()
             .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         self.connections.check("connections")?;
-        sources::check(&self.sources)?;
+        let has_clients = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        sources::check(&self.sources, has_clients)?;
         self.address()?;
         rules::check(&self.correlation)?;
         self.mapping.validate()

@@ -13,7 +13,7 @@ use incident::{Alert, Event, Incident, IncidentId, NextStep, TimelineEntry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use store::{Refusal, Stored};
+use store::Stored;
 
 use crate::alerts;
 use crate::dead_letters;
@@ -22,7 +22,7 @@ use crate::error::{ApiError, BadField};
 use crate::performer::Performer;
 use crate::reconcile::{self, Reconcilers};
 use crate::refusals::Refusals;
-use crate::sources::{SourceView, Sources};
+use crate::sources::{self, Sources};
 use crate::webhook;
 
 /// Incidents in one answer at most, and dead letters.
@@ -65,48 +65,9 @@ pub(crate) fn read_routes() -> Router<Api> {
         .route("/api/v1/incidents/{id}", get(show))
         .route("/api/v1/incidents/{id}/timeline", get(timeline))
         .route("/api/v1/incidents/{id}/alerts", get(alerts::list))
-        .route("/api/v1/sources", get(list_sources))
-        .route("/api/v1/refusals", get(list_refusals))
+        .merge(sources::api::read_routes())
         .merge(dead_letters::read_routes())
         .merge(reconcile::read_routes())
-}
-
-async fn list_sources(State(api): State<Api>) -> Json<Vec<SourceView>> {
-    Json(api.sources.views())
-}
-
-/// Counts of refused requests, the newest minute first.
-async fn list_refusals(
-    State(api): State<Api>,
-    query: Result<Query<RefusalsQuery>, QueryRejection>,
-) -> Result<Json<Vec<RefusalView>>, ApiError> {
-    let limit = page_limit(read_query(query)?.limit, 100)?;
-    // What was counted within the last second is seen too.
-    api.refusals.flush(&*api.engine.store).await?;
-    let refusals = api.engine.store.refusals(limit).await?;
-    Ok(Json(refusals.into_iter().map(RefusalView::from).collect()))
-}
-
-#[derive(Debug, Deserialize)]
-struct RefusalsQuery {
-    limit: Option<u32>,
-}
-
-#[derive(Debug, Serialize)]
-struct RefusalView {
-    source: String,
-    reason: String,
-    minute: Timestamp,
-    /// Where the last of them came from.
-    address: String,
-    count: i64,
-}
-
-impl From<Refusal> for RefusalView {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { source, reason, minute, address, count } = refusal;
-        Self { source, reason, minute, address, count }
-    }
 }
 
 impl Api {
@@ -124,8 +85,9 @@ impl Api {
         alerts: Vec<Alert>,
     ) -> Result<Vec<IncidentId>, ApiError> {
         let room = self.engine.admission().reserve(Some(body.len())).await?;
-        let (source, as_of) = (source.into(), None);
-        let delivery = Delivery { source, is_authenticated: true, alerts, body, as_of };
+        let is_authenticated = self.sources.get(source).is_none_or(|it| it.is_authenticated());
+        let source = source.into();
+        let delivery = Delivery { source, is_authenticated, alerts, body, as_of: None };
         self.engine.accept(delivery, room).await
     }
 }

@@ -3,6 +3,7 @@
 //! is refused by its headers where they suffice, before its body is read, and nothing in a body is
 //! believed before the body is known to be the source's.
 
+pub(crate) mod api;
 mod config;
 mod hmac;
 mod reason;
@@ -156,6 +157,16 @@ impl Source {
             }
         }
         if self.is_authenticated() { Err(nearest.into()) } else { Ok(Vec::new()) }
+    }
+
+    /// The body as it is kept: without a secret that stands in it.
+    pub(crate) fn redact(&self, body: &[u8]) -> String {
+        let text = String::from_utf8_lossy(body);
+        let ways = self.alternatives.iter().flatten();
+        match ways.filter_map(|way| way.secret_in(body)).next() {
+            Some(secret) => text.replace(&secret, "***"),
+            None => text.into_owned(),
+        }
     }
 
     /// What a refused sender is told to show.

@@ -144,7 +144,7 @@ async fn take_delivery(api: &Api, source: &Source, request: Request) -> Result<T
         source: source.name.clone(),
         is_authenticated: source.is_authenticated(),
         alerts: reading.alerts,
-        body: String::from_utf8_lossy(&body).into_owned(),
+        body: source.redact(&body),
         as_of: None,
     };
     let incidents = api.engine.accept(delivery, room).await?;

@@ -18,6 +18,7 @@ mod ingress {
     mod restart;
     mod rules;
     mod sample;
+    mod senders;
     mod sources;
     mod storm;
     mod strangers;

@@ -99,6 +99,42 @@ async function showRounds() {
   byId("asked").hidden = rounds.length === 0;
 }
 
+function sourceRow(source) {
+  const made = element("tr");
+  const ways = source.authentication.map((together) => together.join(" and ").replaceAll("_", " "));
+  made.append(
+    element("td", source.name),
+    element("td", source.kind),
+    element("td", source.path),
+    source.unauthenticated
+      ? element("td", "nothing: anybody may post, and a person decides", "anybody")
+      : element("td", ways.join(", or ")),
+  );
+  return made;
+}
+
+function refusalRow(refusal) {
+  const made = element("tr");
+  made.append(
+    element("td", new Date(refusal.minute).toLocaleString()),
+    element("td", refusal.source),
+    element("td", refusal.reason.replaceAll("_", " ")),
+    element("td", String(refusal.count)),
+    element("td", refusal.address),
+  );
+  return made;
+}
+
+async function showSources() {
+  const sources = await read("/api/v1/sources");
+  byId("sources").replaceChildren(...sources.map(sourceRow));
+  byId("sources-table").hidden = sources.length === 0;
+  byId("no-source").hidden = sources.length > 0;
+  const refusals = await read("/api/v1/refusals?limit=20");
+  byId("refusals").replaceChildren(...refusals.map(refusalRow));
+  byId("refused").hidden = refusals.length === 0;
+}
+
 async function showTimeline(incident) {
   const list = byId("timeline");
   if (list.dataset.incident !== incident.id) {
@@ -153,6 +189,11 @@ source.addEventListener("change", refresh);
 source.addEventListener("error", () => { byId("connection").textContent = "reconnecting"; });
 window.addEventListener("hashchange", () => { selected = location.hash.slice(1); refresh(); });
 refresh();
+// Nothing tells of a refusal, so that a forger keeps no console busy.
+const REFUSALS_MS = 10_000;
+const lookAtSources = () => showSources().catch((error) => { byId("connection").textContent = String(error.message); });
+lookAtSources();
+setInterval(lookAtSources, REFUSALS_MS);
 showLinks().catch((error) => { byId("connection").textContent = String(error.message); });
 // A round that finds nothing changes no incident.
 setInterval(() => { showRounds().catch((error) => { byId("connection").textContent = String(error.message); }); }, 10_000);

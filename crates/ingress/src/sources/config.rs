@@ -130,12 +130,14 @@ impl SourceConfig {
     }
 }
 
+/// Checks settings; `has_clients` where the listener asks for client certificates.
+///
 /// # Errors
 /// The first setting that cannot be used, by its path.
-pub(crate) fn check(sources: &SourceConfigs) -> Result<(), ConfigError> {
+pub(crate) fn check(sources: &SourceConfigs, has_clients: bool) -> Result<(), ConfigError> {
     for (name, source) in sources {
         check_name(name).map_err(|why| ConfigError::setting(format!("sources.{name}"), why))?;
-        source.check().map_err(|(field, why)| {
+        source.check(has_clients).map_err(|(field, why)| {
             let field = format!("sources.{name}{field}");
             ConfigError::setting(field, why)
         })?;
@@ -171,7 +173,7 @@ fn wrong(field: &str, why: impl Into<String>) -> Result<(), Wrong> {
 }
 
 impl SourceConfig {
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self, has_clients: bool) -> Result<(), Wrong> {
         let several = match (&self.authentication, self.unauthenticated) {
             (None, true) => return Ok(()),
             (Some(several), false) => several,
@@ -192,14 +194,14 @@ impl SourceConfig {
                 1 => ".authentication".to_owned(),
                 _ => format!(".authentication[{index}]"),
             };
-            authentication.check().map_err(|(field, why)| (place + &field, why))?;
+            authentication.check(has_clients).map_err(|(field, why)| (place + &field, why))?;
         }
         Ok(())
     }
 }
 
 impl Authentication {
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self, has_clients: bool) -> Result<(), Wrong> {
         let Self { bearer, basic, hmac, mtls, routing_key } = self;
         if bearer.is_some() && basic.is_some() {
             let why = "`bearer` and `basic` are in the same header: make it a list, each with one";
@@ -219,6 +221,12 @@ impl Authentication {
         }
         if mtls.as_ref().is_some_and(|mtls| mtls.names.iter().all(String::is_empty)) {
             return wrong(".mtls.names", "must hold a name");
+        }
+        if mtls.is_some() && !has_clients {
+            return wrong(
+                ".mtls",
+                "needs `tls` with a `client_ca`: nobody would be asked for a certificate",
+            );
         }
         if let Some(routing_key) = routing_key {
             check_files(".routing_key", &routing_key.files)?;
@@ -286,7 +294,7 @@ mod tests {
 
     fn read(text: &str) -> Result<SourceConfigs, String> {
         let read = service::parse_yaml::<SourceConfigs>(text, "f").map_err(|e| e.to_string())?;
-        check(&read).map_err(|error| error.to_string())?;
+        check(&read, text.contains("mtls")).map_err(|error| error.to_string())?;
         Ok(read)
     }
 
@@ -303,6 +311,33 @@ mod tests {
         let both = &sources["both"].authentication.as_ref().unwrap()[0];
         assert!(both.mtls.is_some() && both.hmac.as_ref().unwrap().window_seconds == 300);
         assert!(sources["lab"].unauthenticated);
+    }
+
+    #[test]
+    fn the_sources_of_the_docs_and_of_the_sample_are_read() {
+        #[derive(Deserialize)]
+        struct Sample {
+            sources: SourceConfigs,
+        }
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let docs = ["INGRESS", "WEBHOOKS"]
+            .map(|name| std::fs::read_to_string(format!("{root}/docs/{name}.md")).unwrap());
+        let docs = docs.concat();
+        let blocks = docs.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let of_docs = blocks.filter(|block| block.starts_with("sources:")).map(str::to_owned);
+        let sample = std::fs::read_to_string(format!("{root}/deploy/config/ingress.yaml")).unwrap();
+        let (_, lines) = sample.split_once("\n# sources:\n").unwrap();
+        let lines = lines.lines().map_while(|line| line.strip_prefix("# "));
+        let of_sample = format!("sources:\n{}", lines.collect::<Vec<_>>().join("\n"));
+        let mut names = Vec::new();
+        for text in of_docs.chain([of_sample]) {
+            let read: Sample = service::parse_yaml(&text, "sample").unwrap();
+            check(&read.sources, true).unwrap();
+            names.extend(read.sources.into_keys());
+        }
+        for name in ["alertmanager", "lab", "grafana", "probes", "pager", "mesh", "datadog"] {
+            assert!(names.iter().any(|known| known == name), "{name} in {names:?}");
+        }
     }
 
     #[test]
@@ -363,6 +398,12 @@ mod tests {
             let error = read(&format!("s: {source}")).unwrap_err();
             assert!(error.contains(why), "{source}: {error}");
         }
+        let mtls = service::parse_yaml::<SourceConfigs>(
+            "s: {kind: alertmanager, authentication: {mtls: {names: [x]}}}",
+            "f",
+        );
+        let error = check(&mtls.unwrap(), false).unwrap_err().to_string();
+        assert!(error.contains("authentication.mtls`: needs `tls`"), "{error}");
         for name in ["a2a", "A", "a/b", "\"\""] {
             let error = read(&format!("{name}: {{kind: alertmanager, unauthenticated: true}}"));
             assert!(error.unwrap_err().contains("setting `sources."), "{name}");

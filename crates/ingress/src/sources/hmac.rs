@@ -39,6 +39,14 @@ struct Time {
     replays: Arc<Replays>,
 }
 
+/// What the headers of a request show.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    signature: Signature,
+    /// The time of signing, and its text, which is signed.
+    signed_at: Option<(Timestamp, &'a str)>,
+}
+
 /// A good signature that may be taken once.
 #[derive(Clone)]
 pub(crate) struct Signed {
@@ -76,12 +84,12 @@ impl Signer {
         })
     }
 
-    /// What the headers tell: there is a signature, and it is not too old. Returns both.
+    /// What the headers tell: there is a signature, and it is not too old.
     pub(super) fn head<'a>(
         &self,
         headers: &'a HeaderMap,
         now: Timestamp,
-    ) -> Result<(Signature, Option<(Timestamp, &'a str)>), Reason> {
+    ) -> Result<Shown<'a>, Reason> {
         let text = single(headers, &self.header).ok_or(Reason::NoCredentials)?;
         let text = text.strip_prefix(self.prefix.as_str()).ok_or(Reason::WrongCredentials)?;
         let signature = match self.encoding {
@@ -90,14 +98,14 @@ impl Signer {
         };
         let signature = signature.and_then(|bytes| Signature::try_from(bytes).ok());
         let signature = signature.ok_or(Reason::WrongCredentials)?;
-        let Some(time) = &self.time else { return Ok((signature, None)) };
+        let Some(time) = &self.time else { return Ok(Shown { signature, signed_at: None }) };
         let text = single(headers, &time.header).ok_or(Reason::NoCredentials)?;
         let at = text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
         let at = at.ok_or(Reason::WrongCredentials)?;
         if now.duration_since(at).abs() > time.window {
             return Err(Reason::StaleTimestamp);
         }
-        Ok((signature, Some((at, text))))
+        Ok(Shown { signature, signed_at: Some((at, text)) })
     }
 
     pub(super) fn body(
@@ -107,7 +115,7 @@ impl Signer {
         now: Timestamp,
     ) -> Result<Option<Signed>, Reason> {
         // The body may have taken so long that its signature has run out.
-        let (signature, signed_at) = self.head(headers, now)?;
+        let Shown { signature, signed_at } = self.head(headers, now)?;
         let time = signed_at.map(|(_, text)| text);
         known(self.secrets.any(|secret| is_of(secret, time, body, &signature)))?;
         let (Some(time), Some((at, _))) = (&self.time, signed_at) else { return Ok(None) };

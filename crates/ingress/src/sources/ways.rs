@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
-use service::Process;
+use service::{PeerCertificate, Process};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::config;
@@ -18,8 +18,13 @@ use super::secrets::{Secrets, same};
 #[derive(Debug)]
 pub(super) enum Way {
     Bearer(Secrets),
-    Basic { user: String, secrets: Secrets },
+    Basic {
+        user: String,
+        secrets: Secrets,
+    },
     Hmac(Signer),
+    /// Names, any of which is the source's.
+    Mtls(Vec<String>),
     RoutingKey(Secrets),
 }
 
@@ -40,8 +45,8 @@ impl Way {
         if let Some(config) = hmac {
             ways.push(Self::Hmac(Signer::open(process, config)?));
         }
-        if mtls.is_some() {
-            anyhow::bail!("`mtls`: this listener has no TLS");
+        if let Some(config) = mtls {
+            ways.push(Self::Mtls(config.names.clone()));
         }
         if let Some(config) = routing_key {
             ways.push(Self::RoutingKey(Secrets::open(process, "routing_key", &config.files)?));
@@ -54,6 +59,7 @@ impl Way {
             Self::Bearer(_) => "bearer",
             Self::Basic { .. } => "basic",
             Self::Hmac(_) => "hmac",
+            Self::Mtls(_) => "mtls",
             Self::RoutingKey(_) => "routing_key",
         }
     }
@@ -64,13 +70,19 @@ impl Way {
             Self::Bearer(_) => "Bearer realm=\"firebreak\"",
             Self::Basic { .. } => "Basic realm=\"firebreak\", charset=\"UTF-8\"",
             Self::Hmac(_) => "HMAC-SHA256 realm=\"firebreak\"",
+            Self::Mtls(_) => "Certificate realm=\"firebreak\"",
             Self::RoutingKey(_) => "Routing-Key realm=\"firebreak\"",
         }
     }
 
     /// Whether a browser can be made to show it by a page of another site, without being asked.
     pub(super) fn is_shown_by_browsers(&self) -> bool {
-        matches!(self, Self::Basic { .. })
+        matches!(self, Self::Basic { .. } | Self::Mtls(_))
+    }
+
+    /// The secret that stands in a body, where this way puts one there.
+    pub(super) fn secret_in(&self, body: &[u8]) -> Option<String> {
+        matches!(self, Self::RoutingKey(_)).then(|| routing_key(body)).flatten()
     }
 
     /// What the headers tell.
@@ -89,6 +101,11 @@ impl Way {
                 known(same(user.as_bytes(), name) & secrets.hold(&rest[1..]))
             }
             Self::Hmac(signer) => signer.head(&head.headers, now).map(drop),
+            Self::Mtls(names) => {
+                let peer = head.extensions.get::<PeerCertificate>().ok_or(Reason::NoCredentials)?;
+                let is_one = names.iter().any(|name| peer.names.contains(name));
+                if is_one { Ok(()) } else { Err(Reason::WrongCredentials) }
+            }
             Self::RoutingKey(_) => Ok(()),
         }
     }
@@ -101,7 +118,7 @@ impl Way {
         now: Timestamp,
     ) -> Result<Option<Signed>, Reason> {
         match self {
-            Self::Bearer(_) | Self::Basic { .. } => Ok(None),
+            Self::Bearer(_) | Self::Basic { .. } | Self::Mtls(_) => Ok(None),
             Self::Hmac(signer) => signer.body(&head.headers, body, now),
             Self::RoutingKey(secrets) => {
                 let key = routing_key(body).ok_or(Reason::NoCredentials)?;

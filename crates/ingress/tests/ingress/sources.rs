@@ -109,7 +109,7 @@ async fn until_status(expected: u16, request: impl Fn() -> RequestBuilder) {
 }
 
 /// As Grafana signs: hex of the HMAC-SHA256 over the time, a colon and the body.
-fn sign(secret: &str, time: Option<&str>, body: &str) -> String {
+pub(crate) fn sign(secret: &str, time: Option<&str>, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     if let Some(time) = time {
         mac.update(format!("{time}:").as_bytes());
@@ -129,7 +129,7 @@ fn signed(world: &World, secret: &str, at: i64, body: &str) -> RequestBuilder {
         .header("X-Signed-At", time)
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     Clock::System.now().as_second()
 }
 
@@ -191,7 +191,7 @@ async fn a_secret_is_exchanged_while_ingress_runs_and_the_old_one_is_worth_nothi
     until_status(401, post(SECRET)).await;
     assert_eq!(status(post(OTHER)()).await, 200);
     let rows = rows(&world).await;
-    assert_eq!(rows.incidents, 1);
+    assert_eq!((rows.alerts, rows.incidents), (1, 1));
 }
 
 #[tokio::test]
