@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postgres_server::Server;
-use sample::{at, batch, effect, entry, first, id, incident, tell};
+use sample::{
+    at, batch, delivered, effect, entry, firing, first, id, incident, news, repeat, tell,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use store::{Batch, Delivered, OpenOptions, Replica, Store, StoreError};
@@ -47,6 +49,25 @@ fn whole(number: u128) -> Batch {
     write.entries = vec![entry("one"), entry("two")];
     write.effects = vec![effect("resolve")];
     batch([write])
+}
+
+/// A body and a repeat of the alert of `known`, which are written the short way.
+fn plain(body: &str) -> Batch {
+    let repeats = vec![repeat(&firing("a", "f"), 1)];
+    Batch { delivered: vec![delivered(body)], repeats, ..Batch::default() }
+}
+
+/// As `whole`, with an alert that fires.
+fn known() -> Batch {
+    Batch { alerts: vec![news(firing("a", "f"), Some(1))], ..whole(1) }
+}
+
+/// How many plain batches were written, after a look that each is whole.
+async fn count_plain(store: &Arc<dyn Store>) -> usize {
+    let bodies = store.deliveries(0, 10_000).await.unwrap().len();
+    let reports = sample::known(store, &firing("a", "f")).await.reports;
+    assert_eq!(reports, 1 + i64::try_from(bodies).unwrap(), "a repeat for each body");
+    bodies
 }
 
 /// How many incidents there are, after a look that each is whole.
@@ -107,8 +128,8 @@ fn a_disk_that_can_only_be_read_is_refused_until_it_can_be_written() {
 #[ignore = "run on a small disk by the test above"]
 async fn on_a_disk_that_fills() {
     let store = open(disk().join("test.db").to_str().unwrap()).await.unwrap();
-    store.commit(whole(1)).await.unwrap();
-    let mut count = 1;
+    store.commit(known()).await.unwrap();
+    let (mut count, mut bodies) = (1, 0);
     let filler = disk().join("filler");
     for _ in 0..3 {
         std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
@@ -124,7 +145,18 @@ async fn on_a_disk_that_fills() {
             words(failed);
         }
         assert_eq!(count_whole(&store).await, usize::try_from(count).unwrap());
+        let said = loop {
+            match store.commit(plain(&"x".repeat(9_000))).await {
+                Ok(()) => bodies += 1,
+                failed => break words(failed),
+            }
+        };
+        assert_eq!(said, "the disk of the database is full");
+        assert_eq!(count_plain(&store).await, bodies);
         std::fs::remove_file(&filler).unwrap();
+        store.commit(plain("there is room")).await.unwrap();
+        bodies += 1;
+        assert_eq!(count_plain(&store).await, bodies);
         store.commit(whole(count + 1)).await.unwrap();
         count += 1;
         assert_eq!(count_whole(&store).await, usize::try_from(count).unwrap());
@@ -162,15 +194,18 @@ async fn a_file_that_somebody_has_locked_is_waited_for_and_then_said() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.db");
     let store = open(path.to_str().unwrap()).await.unwrap();
-    store.commit(whole(1)).await.unwrap();
+    store.commit(known()).await.unwrap();
     let mut other = raw(&path).await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
-    let said = words(store.commit(whole(2)).await);
-    assert_eq!(said, "the database is locked by another connection");
+    for batch in [whole(2), plain("never")] {
+        let said = words(store.commit(batch).await);
+        assert_eq!(said, "the database is locked by another connection");
+    }
     assert_eq!(count_whole(&store).await, 1, "it is read meanwhile");
     other.execute("COMMIT").await.unwrap();
     store.commit(whole(2)).await.unwrap();
-    assert_eq!(count_whole(&store).await, 2);
+    store.commit(plain("{}")).await.unwrap();
+    assert_eq!((count_whole(&store).await, count_plain(&store).await), (2, 1));
 }
 
 #[tokio::test]
@@ -280,15 +315,18 @@ async fn a_log_that_was_cut_opens_with_what_was_committed_before() {
 async fn a_server_that_is_stopped_is_said_and_used_again() {
     let Some(mut server) = Server::start() else { return };
     let store = open(&server.url()).await.unwrap();
-    store.commit(whole(1)).await.unwrap();
+    store.commit(known()).await.unwrap();
     server.stop();
     let many = (2..40).map(|number| store.commit(whole(number)));
     for failed in futures::future::join_all(many).await {
         words(failed);
     }
+    words(store.commit(plain("never")).await);
     words(store.heartbeat(Duration::from_secs(600)).await);
     server.resume();
     store.commit(whole(2)).await.unwrap();
+    store.commit(plain("{}")).await.unwrap();
+    assert_eq!(count_plain(&store).await, 1);
     tell(&store, 2, &[]).await;
     assert_eq!(count_whole(&store).await, 2);
     assert_eq!(store.incident(id(3)).await.unwrap().map(|stored| stored.base), None);

@@ -10,9 +10,9 @@ use a2a_types::{Delivery, Expiry, Inserted, NewTask, TaskState, TaskStore};
 use futures::FutureExt;
 use futures::future::join_all;
 use postgres_server::Server;
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use store::{OpenOptions, PostgresTasks};
+use sqlx::{ConnectOptions, Connection, Executor};
+use store::{Batch, Delivered, OpenOptions, PostgresTasks};
 use task_store_suite::Pair;
 use task_store_suite::sample::{advance, at, config, new, put, query, record};
 
@@ -231,4 +231,23 @@ async fn a_newer_replica_may_add_a_column_while_an_older_one_is_at_work() {
         let alter = format!("ALTER TABLE task ADD COLUMN later_{number} TEXT");
         sqlx::query(sqlx::AssertSqlSafe(alter)).execute(&mut raw).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_journal_has_no_gap_where_a_body_is_committed_late() {
+    let Some(server) = Server::start() else { return };
+    let store = open(&server.url()).await.unwrap().store;
+    let mut raw = sqlx::PgConnection::connect(&server.url()).await.unwrap();
+    raw.execute("SET search_path TO agent; BEGIN").await.unwrap();
+    let first = "INSERT INTO delivery (source, received_at, body) VALUES ('a', 0, 'first')";
+    raw.execute(first).await.unwrap();
+    let second = Delivered { source: "a".into(), body: "second".into(), at: at(1) };
+    store.commit(Batch { delivered: vec![second], ..Batch::default() }).await.unwrap();
+    let mut reading = store.deliveries(0, 9);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut reading).await;
+    assert!(early.is_err(), "the first may come yet: {early:?}");
+    raw.execute("COMMIT").await.unwrap();
+    let bodies: Vec<_> = reading.await.unwrap().into_iter().map(|row| row.body).collect();
+    assert_eq!(bodies, ["first", "second"]);
+    store.close().await;
 }

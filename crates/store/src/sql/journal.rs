@@ -1,8 +1,9 @@
 //! The journal: bodies as they came, and counts of what was refused; what neither need keep any more
 //! is forgotten a piece at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,6 +18,9 @@ use crate::{Batch, Delivered, DeliveryRow, Refusal, Retention, StoreError};
 const PRUNED: u32 = 500;
 /// Rows whose bytes are counted at a time.
 const PAGE: u32 = 1_000;
+
+/// Between two looks at whether a transaction has ended.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The bytes of the journal, by pages of its rows: a page is counted once, and again while it is the
 /// first or the last. What other replicas add or forget is seen by the ids.
@@ -35,9 +39,10 @@ impl SqlStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        let sql = "SELECT id, source, body, received_at FROM delivery WHERE id > $1 \
-                   ORDER BY id LIMIT $2";
-        let rows = self.database.fetch(sql, params![after, limit]).await?;
+        let settled = self.settled().await?;
+        let sql = "SELECT id, source, body, received_at FROM delivery \
+                   WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3";
+        let rows = self.database.fetch(sql, params![after, settled, limit]).await?;
         let read = |row: &Row| {
             Ok(DeliveryRow {
                 id: row.int("id")?,
@@ -47,6 +52,35 @@ impl SqlStore {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// An id up to which no row comes any more: a server gives ids before they are committed, so that
+    /// a later one may be seen first. Waits for whoever may have been given one, and keeps nobody from
+    /// writing.
+    async fn settled(&self) -> Result<i64, StoreError> {
+        if self.database.dialect() == Dialect::Sqlite {
+            return Ok(i64::MAX);
+        }
+        let given = "SELECT coalesce(pg_sequence_last_value( \
+                       pg_get_serial_sequence('delivery', 'id')::regclass), 0) AS given";
+        let rows = self.database.fetch(given, vec![]).await?;
+        let given = rows.first().map_or(Ok(0), |row| row.int("given"))?;
+        let mut waited_for: Option<HashSet<String>> = None;
+        loop {
+            let at_work = "SELECT virtualtransaction AS writer FROM pg_locks \
+                           WHERE relation = 'delivery'::regclass AND mode = 'RowExclusiveLock'";
+            let at_work = self.database.fetch(at_work, vec![]).await?;
+            let mut at_work: HashSet<String> =
+                at_work.iter().map(|row| row.text("writer")).collect::<Result<_, _>>()?;
+            if let Some(waited_for) = &waited_for {
+                at_work.retain(|writer| waited_for.contains(writer));
+            }
+            if at_work.is_empty() {
+                return Ok(given);
+            }
+            waited_for = Some(at_work);
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     pub(super) async fn prune_journal(&self, retention: Retention) -> Result<u64, StoreError> {
