@@ -132,8 +132,12 @@ async fn take_delivery(api: &Api, source: &Source, request: Request) -> Result<T
     // Before the body is read: what waits in memory is bounded from its first byte.
     let length = body.size_hint().exact();
     let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let limit = api.engine.config.body_bytes;
+    if length.is_some_and(|length| length > limit) {
+        return Err(ApiError::TooLarge { limit }.into());
+    }
     let room = api.engine.admission().reserve(length).await?;
-    let body = read(body, api.engine.config.body_bytes).await?;
+    let body = read(body, limit).await?;
     let holds = source.confirm(&admitted, &head, &body, now()).map_err(|why| match why {
         Refused::Unauthenticated(reason) => refused(reason),
         Refused::InHand => ApiError::InHand.into(),
