@@ -1,3 +1,5 @@
+//! TLS over real sockets, with certificates made for the test.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
