@@ -82,22 +82,31 @@ fn attempts(world: &World) -> Vec<AttemptRow> {
 /// (1)
 fn every_alert_in_one_incident(world: &World) {
     let mut holders: BTreeMap<(String, String), BTreeSet<IncidentId>> = BTreeMap::new();
+    // The flips of an alert that flaps are not told one by one.
+    let mut flapped: BTreeSet<String> = BTreeSet::new();
     let all = incidents(world);
     for incident in &all {
         for entry in timeline(world, incident.id) {
-            if entry.kind != EntryKind::AlertFired {
-                continue;
-            }
             let text = |field: &str| entry.detail[field].as_str().unwrap_or_default().to_owned();
-            let episode = (text("fingerprint"), text("starts_at"));
-            holders.entry(episode).or_default().insert(incident.id);
+            match entry.kind {
+                EntryKind::AlertFired => {
+                    let episode = (text("fingerprint"), text("starts_at"));
+                    holders.entry(episode).or_default().insert(incident.id);
+                }
+                EntryKind::FlappingBegan => {
+                    flapped.insert(text("fingerprint"));
+                }
+                _ => {}
+            }
         }
     }
     for told in world.acknowledged().iter().filter(|told| told.ends_at.is_none()) {
         let episode = (told.fingerprint(), told.starts_at.to_string());
         let count = holders.get(&episode).map_or(0, BTreeSet::len);
         let is_late = all.iter().flat_map(|incident| &incident.alerts).any(|tracked| {
-            tracked.alert.fingerprint == episode.0 && tracked.alert.starts_at > told.starts_at
+            let is_flip = flapped.contains(&episode.0) && tracked.alert.starts_at == told.starts_at;
+            tracked.alert.fingerprint == episode.0
+                && (tracked.alert.starts_at > told.starts_at || is_flip)
         });
         if count > 1 || (count == 0 && !is_late) {
             world.violated(format!(
