@@ -13,6 +13,7 @@ use url::Url;
 use webhooks::Format;
 
 use crate::journal::JournalConfig;
+use crate::policy::{self, Maintenance, StormConfig, WindowConfig};
 use crate::rules::{self, CorrelationRule, Enrichment, Rules};
 use crate::sources::{SourceConfig, SourceConfigs};
 use crate::{AlertmanagerPeer, Mapping, Reconciliation, sources};
@@ -59,6 +60,10 @@ pub struct Config {
     /// File that says which service depends on which: alerts of services with the same root are one
     /// incident.
     pub dependencies: Option<PathBuf>,
+    /// Times in which alerts are expected: one that fires is held back, until it ends or they do.
+    pub maintenance: Vec<WindowConfig>,
+    /// When so many incidents open that what would open more goes into one.
+    pub storm: StormConfig,
     /// How an incident is described from its first alert.
     pub mapping: Mapping,
     /// The Alertmanager of the source `alertmanager`, where `sources` does not say how that is
@@ -142,6 +147,8 @@ impl Default for Config {
                 rule(&["service"]),
             ],
             dependencies: None,
+            maintenance: Vec::new(),
+            storm: StormConfig::default(),
             mapping: Mapping::default(),
             alertmanager_url: None,
             alertmanager_receiver: "firebreak".into(),
@@ -257,6 +264,9 @@ impl Configuration for Config {
         let has_clients = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         sources::check(&self.sources, has_clients)?;
         self.address()?;
+        policy::check_flapping(&self.limits)?;
+        Maintenance::new(&self.maintenance)?;
+        self.storm.check()?;
         rules::check(&self.correlation)?;
         self.mapping.validate()
     }

@@ -16,6 +16,7 @@ mod journal;
 mod mapping;
 mod metrics;
 mod performer;
+mod policy;
 mod reconcile;
 mod refusals;
 mod routes;
@@ -29,6 +30,7 @@ pub use config::{Agents, Config};
 pub use journal::JournalConfig;
 pub use mapping::Mapping;
 pub use reconcile::{AlertmanagerPeer, BasicCredential, Reconciliation};
+pub use policy::{Matcher, Once, StormConfig, Weekly, WindowConfig};
 pub use rules::{CorrelationRule, Enrichment};
 pub use sources::{
     Authentication, Basic, Encoding, Hmac, Mtls, SecretFiles, SourceConfig, SourceConfigs,
