@@ -6,6 +6,7 @@ mod admission;
 mod book;
 mod decide;
 mod draft;
+mod held;
 mod hints;
 mod intake;
 mod known;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, Phase};
 use jiff::Timestamp;
-use service::Process;
+use service::{ConfigError, Process};
 use store::{AlertKey, Batch, OutboxEnd, Related, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ use crate::Config;
 use crate::backoff;
 use crate::error::ApiError;
 use crate::metrics::{IngressMetrics, PhaseLabel};
+use crate::policy::Maintenance;
 use crate::rules::Rules;
 
 use admission::Waiting;
@@ -60,6 +62,7 @@ pub(crate) struct Engine {
     pub(crate) process: Process,
     pub(crate) config: Config,
     rules: Arc<Rules>,
+    maintenance: Maintenance,
     pub(crate) metrics: IngressMetrics,
     pub(crate) wake: Wake,
     admission: Arc<Admission>,
@@ -107,22 +110,26 @@ impl Subject {
 }
 
 impl Engine {
+    /// # Errors
+    /// A maintenance window means nothing.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         process: Process,
         config: Config,
         rules: Arc<Rules>,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
+        let maintenance = Maintenance::new(&config.maintenance)?;
         let metrics = IngressMetrics::new(process.metrics());
         let (wake, turns) = (Wake::default(), Turns::default());
         let outbox_time = OutboxTime::default();
         let (admission, waiting) = Admission::new(&process, &config, &metrics);
         let (waiting, stuck) = (Mutex::new(Some(waiting)), Mutex::default());
-        Self {
+        Ok(Self {
             store,
             process,
             config,
             rules,
+            maintenance,
             metrics,
             wake,
             admission,
@@ -130,7 +137,7 @@ impl Engine {
             turns,
             outbox_time,
             stuck,
-        }
+        })
     }
 
     /// Takes in what is accepted, until shutdown.
@@ -138,6 +145,7 @@ impl Engine {
         let waiting = self.waiting.lock().expect("no panic while it is held").take();
         if let Some(waiting) = waiting {
             self.process.spawn(Intake::new(self.clone()).run(waiting));
+            self.process.spawn_until_shutdown(held::release_when_due(self.clone()));
         }
     }
 

@@ -60,7 +60,7 @@ pub async fn start_with(
         }
         last.close().await;
     });
-    let engine = Arc::new(Engine::new(store, process.clone(), config, rules.clone()));
+    let engine = Arc::new(Engine::new(store, process.clone(), config, rules.clone())?);
     engine.start();
     let performer = Arc::new(Performer::new(engine.clone())?);
     let reconcilers = Reconcilers::open(&process, engine.config.reconciliations(), &sources)?;

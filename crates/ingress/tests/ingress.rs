@@ -12,6 +12,7 @@ mod ingress {
     mod payloads;
     mod peers;
     mod poison;
+    mod policy;
     mod postgres;
     mod reconcile;
     mod replicas;

@@ -4,11 +4,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use incident::{ALERTS_KEPT, Alert, Event, Incident, IncidentId, IncidentKey, Limits, Severity};
+use incident::{
+    ALERTS_KEPT, Alert, Event, Incident, IncidentId, IncidentKey, Limits, Phase, Severity,
+};
 use jiff::Timestamp;
 use store::Stored;
 
 use super::draft::Draft;
+use crate::policy::{StormConfig, Summary};
 
 #[derive(Debug)]
 pub(super) struct Book<'a> {
@@ -21,6 +24,8 @@ pub(super) struct Book<'a> {
     /// Keys whose open incident cannot be read.
     shut: BTreeMap<IncidentKey, IncidentId>,
     others: BTreeMap<IncidentId, Others>,
+    /// Incidents of storms, each with the alerts that it had.
+    storms: BTreeMap<IncidentId, u64>,
 }
 
 /// Reports of alerts that their incident does not keep whole.
@@ -59,8 +64,8 @@ impl<'a> Book<'a> {
             of_key.entry(stored.incident.key.clone()).or_default().push(*id);
         }
         let shut = unreadable.into_iter().filter_map(|(id, key)| Some((key?, id))).collect();
-        let (drafts, others) = (BTreeMap::new(), BTreeMap::new());
-        Self { now, limits, stored, drafts, of_key, shut, others }
+        let (drafts, others, storms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { now, limits, stored, drafts, of_key, shut, others, storms }
     }
 
     pub(super) fn incident(&self, id: IncidentId) -> Option<&Incident> {
@@ -112,6 +117,9 @@ impl<'a> Book<'a> {
     /// Takes a report that is news into an incident.
     pub(super) fn report(&mut self, id: IncidentId, alert: &Alert, change: Change) {
         if let Some(stored) = self.stored.remove(&id) {
+            if stored.incident.is_storm {
+                self.storms.insert(id, Summary::alerts(&stored.incident));
+            }
             self.drafts.insert(id, Draft::of(stored));
         }
         let Some(draft) = self.drafts.get(&id) else { return };
@@ -154,6 +162,28 @@ impl<'a> Book<'a> {
     pub(super) fn tell_all_of_others(&mut self) {
         while let Some(id) = self.others.keys().next().copied() {
             self.tell_of_others(id);
+        }
+    }
+
+    /// Opens the incident that takes a storm.
+    pub(super) fn open_storm(&mut self, draft: Draft, why: String) -> IncidentId {
+        let id = self.open(draft);
+        self.storms.insert(id, 0);
+        self.take(id, Event::StormBegan { why });
+        id
+    }
+
+    /// Tells each storm what it has grown to, where that is worth telling.
+    pub(super) fn tell_of_storms(&mut self, config: &StormConfig) {
+        for (id, before) in std::mem::take(&mut self.storms) {
+            let summary = self.incident(id).and_then(|storm| {
+                let is_due =
+                    Summary::is_due(before, storm) || matches!(storm.phase, Phase::Resolved { .. });
+                is_due.then(|| Summary::of(storm, config))
+            });
+            if let Some(summary) = summary {
+                self.take(id, summary.into_event());
+            }
         }
     }
 

@@ -12,15 +12,19 @@ use store::{AlertKey, AlertWrite, Related, Repeat};
 
 use super::book::{Book, Change};
 use super::draft::Draft;
+use super::held;
 use super::hints::Hint;
 use super::known::{Known, Told, Writes};
 use super::{Delivery, Engine};
+use crate::policy::{Group, Storms};
 
 pub(super) struct Decision<'a> {
     engine: &'a Engine,
     now: Timestamp,
     alerts: BTreeMap<AlertKey, Known>,
     book: Book<'a>,
+    /// As they will be.
+    storms: Storms,
 }
 
 /// One report of a delivery.
@@ -36,7 +40,14 @@ pub(super) struct Report<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Into(IncidentId),
+    /// It is held back, for this reason.
+    Held(String),
     Opens {
+        key: IncidentKey,
+        follows: Option<IncidentId>,
+    },
+    /// The same, for all that a storm brings.
+    OpensStorm {
         key: IncidentKey,
         follows: Option<IncidentId>,
     },
@@ -52,14 +63,21 @@ pub(super) struct Decided {
     pub(super) repeats: Vec<Repeat>,
     /// How alerts stand afterwards; `None` where the same report again is no repeat.
     pub(super) hints: Vec<(AlertKey, Option<Hint>)>,
+    /// What opened with it, once it is stored.
+    pub(super) storms: Option<Storms>,
 }
 
 impl<'a> Decision<'a> {
-    pub(super) fn new(engine: &'a Engine, related: Related, now: Timestamp) -> Self {
+    pub(super) fn new(
+        engine: &'a Engine,
+        related: Related,
+        storms: Storms,
+        now: Timestamp,
+    ) -> Self {
         let Related { alerts, incidents, unreadable, .. } = related;
         let alerts = alerts.into_iter().map(|(key, row)| (key, Known::of(row))).collect();
         let book = Book::new(incidents, unreadable, engine.limits(), now);
-        Self { engine, now, alerts, book }
+        Self { engine, now, alerts, book, storms }
     }
 
     /// Takes a report, and returns the incident that its alert is in.
@@ -109,9 +127,17 @@ impl<'a> Decision<'a> {
 
     fn place(&mut self, report: Report<'_>, known: &mut Known, was_in: Option<IncidentId>) {
         let alert = report.alert;
-        let id = match self.place_of(report, was_in) {
+        let id = match self.place_of(report, known, was_in) {
             Place::Into(id) => id,
-            Place::Opens { key, follows } => self.open(report, key, follows),
+            Place::Opens { key, follows } => {
+                let draft = self.opened(report, key, follows);
+                self.book.open(draft)
+            }
+            Place::OpensStorm { key, follows } => {
+                let draft = self.opened(report, key, follows);
+                self.book.open_storm(draft, self.storms.config().why())
+            }
+            Place::Held(why) => return known.put(alert, None, Some(why)),
             Place::Nowhere => return known.put(alert, was_in, None),
         };
         let fired = was_in == Some(id) && known.fires_in(id);
@@ -121,15 +147,18 @@ impl<'a> Decision<'a> {
     }
 
     /// Where a report goes that is news, or whose incident is over.
-    fn place_of(&self, report: Report<'_>, was_in: Option<IncidentId>) -> Place {
+    fn place_of(&mut self, report: Report<'_>, known: &Known, was_in: Option<IncidentId>) -> Place {
         // Its own incident, while that is open.
-        let own = was_in.filter(|id| self.book.incident(*id).is_some());
+        let own = was_in.filter(|id| self.is_own(*id, report, known));
         if let Some(own) = own.filter(|id| self.book.is_open(*id) || !report.alert.is_firing()) {
             return Place::Into(own);
         }
         let Some(key) = report.key.filter(|_| report.alert.is_firing()) else {
             return Place::Nowhere;
         };
+        if let Some(window) = self.engine.maintenance.window(report.alert, self.now) {
+            return Place::Held(held::reason(window, report.delivery.is_authenticated));
+        }
         // Its own incident, when it is over and this is the same story.
         let reopens = |id: &IncidentId| {
             let incident = self.book.incident(*id);
@@ -147,16 +176,35 @@ impl<'a> Decision<'a> {
         if let Some(open) = self.book.open_of(&key) {
             return Place::Into(open);
         }
+        let group = Group::of(report.delivery.is_authenticated, &report.delivery.source);
+        if self.storms.admits(&group, self.now) {
+            let follows = self.book.latest_of(&key).or(shut);
+            return Place::Opens { key, follows };
+        }
+        // The incident of the storm.
+        let (key, shut) = self.book.readable(group.key());
         let follows = self.book.latest_of(&key).or(shut);
-        Place::Opens { key, follows }
+        match self.book.open_of(&key) {
+            Some(open) => Place::Into(open),
+            None => Place::OpensStorm { key, follows },
+        }
     }
 
-    fn open(
-        &mut self,
-        report: Report<'_>,
-        key: IncidentKey,
-        follows: Option<IncidentId>,
-    ) -> IncidentId {
+    /// Whether what an alert says now belongs to the incident it was last in.
+    fn is_own(&self, id: IncidentId, report: Report<'_>, known: &Known) -> bool {
+        let Some(incident) = self.book.incident(id) else { return false };
+        if !report.alert.is_firing() {
+            return true;
+        }
+        // What may come from anybody reopens nothing on which something acts.
+        let is_as_safe = report.delivery.is_authenticated || !incident.is_authenticated;
+        // An alert that fires anew is a story of its own, and not the rest of a storm.
+        let is_of_storm = incident.is_storm && !known.fires_in(id);
+        is_as_safe && !is_of_storm
+    }
+
+    /// A new incident, without an alert yet.
+    fn opened(&self, report: Report<'_>, key: IncidentKey, follows: Option<IncidentId>) -> Draft {
         let described = self.engine.config.mapping.describe(report.alert);
         let opening = Opening {
             id: IncidentId::new(self.engine.process.new_id()),
@@ -174,11 +222,12 @@ impl<'a> Decision<'a> {
         let entry = TimelineEntry::new(self.now, "ingress", EntryKind::IncidentOpened, summary)
             .with_detail(json!({"incident_id": incident.id, "severity": incident.severity,
                 "affected_systems": incident.affected_systems, "follows": incident.follows}));
-        self.book.open(Draft::new(incident, entry))
+        Draft::new(incident, entry)
     }
 
     pub(super) fn end(mut self) -> Decided {
         self.book.tell_all_of_others();
+        self.book.tell_of_storms(self.storms.config());
         let mut decided = Decided::default();
         for (key, known) in std::mem::take(&mut self.alerts) {
             let is_repeatable = match known.alert.is_firing() {
@@ -193,6 +242,7 @@ impl<'a> Decision<'a> {
                 Writes::Alert(write) => decided.alerts.push(write),
             }
         }
+        decided.storms = Some(self.storms);
         decided.drafts = self.book.drafts();
         decided
     }
@@ -200,6 +250,9 @@ impl<'a> Decision<'a> {
 
 /// Whether an incident that is over begins anew when its alert fires again.
 fn is_same_story(incident: &Incident, now: Timestamp, limits: &Limits) -> bool {
+    if incident.is_storm {
+        return false;
+    }
     let (Phase::Closed { at, .. } | Phase::Suppressed { at, .. }) = &incident.phase else {
         return true;
     };

@@ -16,6 +16,7 @@ use super::hints::{Hint, Hints};
 use super::{Delivery, Engine};
 use crate::error::ApiError;
 use crate::metrics::AlertLabel;
+use crate::policy::{Group, Storms};
 
 /// Deliveries in one batch.
 const MOST: usize = 256;
@@ -29,6 +30,7 @@ type Answers = Vec<Vec<IncidentId>>;
 pub(super) struct Intake {
     engine: Arc<Engine>,
     hints: Hints,
+    storms: Storms,
 }
 
 /// One report on its way through a decision.
@@ -47,10 +49,12 @@ struct Line<'a> {
 
 impl Intake {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, hints: Hints::default() }
+        let storms = Storms::new(engine.config.storm);
+        Self { engine, hints: Hints::default(), storms }
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        self.seed().await;
         let shutdown = self.engine.process.shutdown_token();
         let mut waiting = Vec::new();
         loop {
@@ -67,6 +71,36 @@ impl Intake {
             }
             self.engine.admission.look();
         }
+    }
+
+    /// Takes up the storm in which this process ended. Without it, a storm is seen a little later.
+    async fn seed(&mut self) {
+        let newest = match self.storms.seeds() {
+            0 => Ok(Vec::new()),
+            limit => self.engine.store.incidents(limit, None).await,
+        };
+        match newest {
+            Ok(newest) => {
+                let newest = newest.iter().map(|stored| &stored.incident);
+                self.storms.seed(newest, self.engine.process.now());
+            }
+            Err(error) => tracing::warn!(?error, "whether it storms is not known yet"),
+        }
+    }
+
+    /// The incidents of storms that some reports may go into.
+    fn storm_keys(&self, lines: &[Line<'_>]) -> BTreeSet<IncidentKey> {
+        let mut counts: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+        for line in lines.iter().filter(|line| line.key.is_some()) {
+            let Delivery { source, is_authenticated, .. } = line.delivery;
+            let source = if *is_authenticated { "" } else { &**source };
+            *counts.entry((*is_authenticated, source)).or_default() += 1;
+        }
+        let groups = counts.into_iter().map(|((is_authenticated, source), count)| {
+            (Group::of(is_authenticated, source), count)
+        });
+        let diverting = groups.filter(|(group, count)| self.storms.may_divert(group, *count));
+        diverting.map(|(group, _)| group.key()).collect()
     }
 
     async fn take_in(&mut self, batch: Vec<Waiting>) {
@@ -162,8 +196,9 @@ impl Intake {
         turns: &mut BTreeSet<IncidentKey>,
     ) -> Result<Answers, StoreError> {
         let engine = self.engine.clone();
-        let keys: BTreeSet<IncidentKey> =
+        let mut keys: BTreeSet<IncidentKey> =
             lines.iter().filter_map(|line| line.key.clone()).collect();
+        keys.extend(self.storm_keys(lines));
         turns.extend(keys.iter().cloned());
         let _turn = engine.turns.of_all(turns).await;
         let unknown = || lines.iter().filter(|line| line.hint.is_none());
@@ -173,7 +208,7 @@ impl Intake {
             // Should this be decided again, it is in the turns of all that matters.
             turns.extend(related.incidents.values().map(|stored| stored.incident.key.clone()));
             let now = engine.process.now();
-            let mut decision = Decision::new(&engine, related, now);
+            let mut decision = Decision::new(&engine, related, self.storms.clone(), now);
             for line in unknown() {
                 let key = line.key.as_ref();
                 let report = Report { delivery: line.delivery, alert: line.alert, key };
@@ -184,13 +219,16 @@ impl Intake {
         } else {
             engine.process.now()
         };
-        let Decided { drafts, alerts, mut repeats, hints } = decided.unwrap_or_default();
+        let Decided { drafts, alerts, mut repeats, hints, storms } = decided.unwrap_or_default();
         repeats.extend(repeats_of(lines, now, &mut answers));
         let delivered = delivered(deliveries, now);
         let repeated = repeats.iter().map(|one| u64::from(one.reports)).sum();
         let batch = Batch { delivered, alerts, repeats, ..Batch::default() };
         engine.commit(batch, drafts, now).await?;
         engine.metrics.repeats.inc_by(repeated);
+        if let Some(storms) = storms {
+            self.storms = storms;
+        }
         self.remember(lines, hints);
         Ok(answers.into_iter().map(Vec::from_iter).collect())
     }

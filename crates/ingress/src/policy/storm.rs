@@ -18,6 +18,9 @@ pub(crate) use summary::Summary;
 /// Openings that are remembered at most.
 const MOST: u32 = 100_000;
 
+/// Incidents that are read after a restart, at most.
+const SEEDS: u32 = 1_000;
+
 /// When it storms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -71,8 +74,8 @@ impl Group {
     /// The key of the one incident that takes its storms.
     pub(crate) fn key(&self) -> IncidentKey {
         IncidentKey::from(match self {
-            Self::Authenticated => "storm".to_owned(),
-            Self::Source(source) => format!("{source}!storm"),
+            Self::Authenticated => "storm brake".to_owned(),
+            Self::Source(source) => format!("unauthenticated {source}: storm brake"),
         })
     }
 }
@@ -107,9 +110,21 @@ impl Storms {
         !brake.is_on
     }
 
+    /// Whether one of so many more might go into the storm's incident.
+    pub(crate) fn may_divert(&self, group: &Group, more: usize) -> bool {
+        let limit = usize::try_from(self.config.incidents).unwrap_or(usize::MAX);
+        let brake = self.brakes.get(group);
+        let known = brake.map_or(0, |brake| brake.openings.len());
+        limit > 0 && (brake.is_some_and(|brake| brake.is_on) || known.saturating_add(more) > limit)
+    }
+
+    pub(crate) fn config(&self) -> &StormConfig {
+        &self.config
+    }
+
     /// How many of the newest incidents say what was before a restart.
     pub(crate) fn seeds(&self) -> u32 {
-        self.config.incidents.saturating_add(1)
+        self.config.incidents.min(SEEDS)
     }
 
     /// Takes up what was before a restart. A storm that still waits for a person goes on until it is

@@ -24,7 +24,7 @@ impl Summary {
             Group::Authenticated => "Storm".to_owned(),
             Group::Source(source) => format!("Storm from {source}"),
         };
-        let title = format!("{storm}: {}", count(alerts(incident), "alert"));
+        let title = format!("{storm}: {}", count(Self::alerts(incident), "alert"));
         let lines = [
             format!(
                 "{}: what would open more is here, and nothing acts on it by itself.",
@@ -41,16 +41,16 @@ impl Summary {
         Event::StormCounted { title: self.title, description: self.description }
     }
 
+    /// All alerts of an incident.
+    pub(crate) fn alerts(incident: &Incident) -> u64 {
+        incident.others.total.saturating_add(kept(incident))
+    }
+
     /// Whether an incident that had so many alerts has become worth telling of.
     pub(crate) fn is_due(before: u64, incident: &Incident) -> bool {
-        let now = alerts(incident);
+        let now = Self::alerts(incident);
         now > 0 && (before == 0 || now.ilog2() > before.ilog2())
     }
-}
-
-/// All alerts of an incident.
-pub(crate) fn alerts(incident: &Incident) -> u64 {
-    incident.others.total.saturating_add(kept(incident))
 }
 
 fn kept(incident: &Incident) -> u64 {

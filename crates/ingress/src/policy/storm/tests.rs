@@ -91,8 +91,8 @@ fn a_source_that_may_be_anybody_brings_a_storm_upon_itself_only() {
     assert_eq!(count, 10);
     assert!(storms.admits(&Group::of(false, "other"), at(0)));
     assert_eq!(opened(&mut storms, [0]), 1);
-    assert_eq!(anybody.key().as_str(), "webhook!storm");
-    assert_eq!(Group::of(true, "webhook").key().as_str(), "storm");
+    assert_eq!(anybody.key().as_str(), "unauthenticated webhook: storm brake");
+    assert_eq!(Group::of(true, "webhook").key().as_str(), "storm brake");
 }
 
 #[test]
