@@ -1,11 +1,12 @@
-//! Maintenance windows, storms and flapping, by webhooks.
+//! Maintenance windows, storms, flapping, and sources that may be anybody, by webhooks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ingress::{Matcher, Once, StormConfig, WindowConfig};
+use ingress::{Matcher, Once, SourceConfig, StormConfig, WindowConfig};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use webhooks::Format;
 
 use super::sample::{alert, at, body, firing, resolved};
 use super::world::{PATIENCE, World};
@@ -162,5 +163,59 @@ async fn what_flaps_is_told_once_and_uses_no_round_up() {
     let incident = world.incident(&id).await;
     assert_eq!(incident["phase"]["name"], "diagnosing", "{incident}");
     assert_eq!(incident["round"].as_u64().unwrap() - incident["spared"].as_u64().unwrap(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_may_be_anybody_is_diagnosed_and_never_leads_to_an_act() {
+    let window = window("db-9", for_ever());
+    let mut world = World::alone(|config| {
+        let anybody = SourceConfig::unauthenticated(Format::Alertmanager);
+        config.sources.insert("lab".to_owned(), anybody);
+        config.maintenance = vec![window];
+    })
+    .await;
+    world.bring_agents().await;
+    let from_anybody = async |world: &World, body: String| {
+        let answer = world.post("/webhooks/lab", body).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        answer["incidents"].as_array().unwrap().clone()
+    };
+    let told = from_anybody(&world, firing("db-1")).await;
+    let id = told[0].as_str().unwrap().to_owned();
+    let incident = world.until_phase(&id, "needs_human").await;
+    assert_eq!(
+        incident["phase"]["reason"]["why"],
+        "the source lab does not prove who it is, so nothing acts by itself; found: the pool is \
+         exhausted"
+    );
+    assert_eq!(incident["diagnosis"]["cause"], "db.pool");
+    assert!(world.resolution.player.asked().is_empty());
+    // Its neighbour that proves who it is has an incident of its own, and is helped.
+    let proven = world.deliver_one(firing("db-1")).await;
+    assert_ne!(proven, id);
+    world.until_phase(&proven, "resolved").await;
+    world.deliver(resolved("db-1")).await;
+    world.until_phase(&proven, "closed").await;
+    let asked = world.resolution.player.asked().len();
+    // What was held back is as little known afterwards.
+    assert!(from_anybody(&world, firing("db-9")).await.is_empty());
+    // The same name may be anybody from now on: it opens nothing anew on which something acts.
+    let anybody = SourceConfig::unauthenticated(Format::Alertmanager);
+    world.config.sources.insert("alertmanager".to_owned(), anybody);
+    world.config.maintenance.clear();
+    world.restart().await;
+    let again = world.deliver_one(body(&[alert("db-1", "firing", 50)])).await;
+    assert_ne!(again, proven);
+    world.until_phase(&again, "needs_human").await;
+    assert_eq!(world.incident(&proven).await["phase"]["name"], "closed");
+    until_there_are(&world, 4).await;
+    for incident in world.incidents().await {
+        let id = incident["id"].as_str().unwrap();
+        if id != proven {
+            world.until_phase(id, "needs_human").await;
+        }
+    }
+    assert_eq!(world.resolution.player.asked().len(), asked);
     world.stop().await;
 }
