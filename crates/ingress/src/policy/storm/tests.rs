@@ -20,7 +20,7 @@ fn alert(source: &str, number: usize) -> Alert {
         source: source.into(),
         fingerprint: number.to_string(),
         status: AlertStatus::Firing,
-        name: if number % 4 == 0 { "DiskFull".into() } else { "HostDown".into() },
+        name: if number.is_multiple_of(4) { "DiskFull".into() } else { "HostDown".into() },
         severity: Severity::Critical,
         labels: [
             ("alertname".to_owned(), "x".to_owned()),
