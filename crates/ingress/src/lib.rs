@@ -29,8 +29,8 @@ mod webhook;
 pub use config::{Agents, Config};
 pub use journal::JournalConfig;
 pub use mapping::Mapping;
-pub use reconcile::{AlertmanagerPeer, BasicCredential, Reconciliation};
 pub use policy::{Matcher, Once, StormConfig, Weekly, WindowConfig};
+pub use reconcile::{AlertmanagerPeer, BasicCredential, Reconciliation};
 pub use rules::{CorrelationRule, Enrichment};
 pub use sources::{
     Authentication, Basic, Encoding, Hmac, Mtls, SecretFiles, SourceConfig, SourceConfigs,

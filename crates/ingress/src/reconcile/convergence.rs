@@ -64,7 +64,7 @@ impl Site {
         // An alert that flaps counts as firing for a while, which is another story.
         config.limits.flap_changes = 0;
         let rules = Arc::new(Rules::open(&config).unwrap());
-        let engine = Arc::new(Engine::new(store, process.clone(), config, rules));
+        let engine = Arc::new(Engine::new(store, process.clone(), config, rules).unwrap());
         engine.start();
         Self { clock, process, engine, reconcilers }
     }
