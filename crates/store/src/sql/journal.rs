@@ -124,9 +124,9 @@ impl SqlStore {
         up_to: Option<i64>,
     ) -> Result<(i64, i64, i64), StoreError> {
         let sql = "SELECT coalesce(MAX(id), 0) AS last, COUNT(*) AS rows, \
-                     CAST(coalesce(SUM(octet_length(body)), 0) AS BIGINT) AS bytes \
-                   FROM (SELECT id, body FROM delivery WHERE id > $1 AND id <= $2 \
-                     ORDER BY id LIMIT $3) AS page";
+                     CAST(coalesce(SUM(bytes), 0) AS BIGINT) AS bytes \
+                   FROM (SELECT id, octet_length(body) AS bytes FROM delivery \
+                     WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3) AS page";
         let up_to = up_to.unwrap_or(i64::MAX);
         let rows = self.database.fetch(sql, params![after, up_to, PAGE]).await?;
         let Some(row) = rows.first() else { return Ok((0, 0, 0)) };
@@ -223,9 +223,8 @@ pub(super) async fn prune(
     excess: i64,
 ) -> Result<Answer, StoreError> {
     let bodies = "DELETE FROM delivery WHERE id IN (SELECT id FROM ( \
-                    SELECT id, received_at, \
-                      SUM(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS passed \
-                    FROM (SELECT id, received_at, body FROM delivery \
+                    SELECT id, received_at, SUM(bytes) OVER (ORDER BY id) - bytes AS passed \
+                    FROM (SELECT id, received_at, octet_length(body) AS bytes FROM delivery \
                       WHERE id < (SELECT MAX(id) FROM delivery) ORDER BY id LIMIT $3) AS first \
                   ) AS counted WHERE received_at < $1 OR passed < $2)";
     let mut gone = transaction.execute(bodies, params![before, excess, PRUNED]).await?;
