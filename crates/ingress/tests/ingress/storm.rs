@@ -218,3 +218,20 @@ async fn alerts_of_an_incident_are_read_page_by_page() {
     assert!(world.deliver(resolved("db-77")).await.is_empty());
     world.stop().await;
 }
+
+#[tokio::test]
+async fn an_alert_that_is_repeated_after_the_proof_goes_to_a_person() {
+    let world = World::alone(|config| config.limits.quiet_seconds = 2).await;
+    world.bring_agents().await;
+    let ids = [world.deliver_one(firing("db-1")).await, world.deliver_one(firing("db-2")).await];
+    world.until_phase(&ids[0], "resolved").await;
+    // A repeat is not told to the incident, until its quiet time is over.
+    let before = world.incident(&ids[0]).await;
+    assert_eq!(world.deliver_one(firing("db-1")).await, ids[0]);
+    assert_eq!(world.incident(&ids[0]).await["alerts"], before["alerts"]);
+    let incident = world.until_phase(&ids[0], "needs_human").await;
+    let why = incident["phase"]["reason"]["why"].as_str().unwrap();
+    assert!(why.contains("still reports the alert"), "{why}");
+    world.until_phase(&ids[1], "closed").await;
+    world.stop().await;
+}
