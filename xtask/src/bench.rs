@@ -1,4 +1,4 @@
-//! `cargo xtask bench a2a|pipeline|start`: builds what is measured in release, gets what it is
+//! `cargo xtask bench a2a|pipeline|flood|start`: builds what is measured in release, gets what it is
 //! measured against, and runs the measuring program.
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::ensure;
 
-use crate::programs::{self, PYTHON};
+use crate::programs::{self, ALERTMANAGER, PYTHON};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +25,12 @@ enum Subject {
     /// The whole pipeline: webhook to first action, closed incidents a second
     Pipeline {
         /// Given to the measuring program, such as `--incidents 500 --open 16`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Real Alertmanagers that post as fast as they can, counted at both ends
+    Flood {
+        /// Given to the program, such as `--alertmanagers 3 --seconds 60`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -56,6 +62,12 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         Subject::Pipeline { arguments } => {
             build(root, &PROGRAMS)?;
             bench.arg("pipeline").arg("--binaries").arg(&binaries).args(arguments);
+        }
+        Subject::Flood { arguments } => {
+            programs::require([ALERTMANAGER])?;
+            build(root, &["ingress", "scenarios"])?;
+            bench = Command::new(binaries.join("flood"));
+            bench.arg("--binaries").arg(&binaries).args(arguments);
         }
         Subject::Start { arguments } => {
             build(root, &PROGRAMS)?;

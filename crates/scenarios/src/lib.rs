@@ -11,6 +11,7 @@
 mod binaries;
 pub mod chaos;
 mod condition;
+pub mod flood;
 mod monitoring;
 mod ports;
 mod processes;
