@@ -31,8 +31,10 @@ pub struct Args {
     /// Alertmanagers that post at once; several numbers are several runs
     #[arg(long, value_delimiter = ',', default_value = "1,3")]
     pub alertmanagers: Vec<usize>,
-    /// Groups of each Alertmanager
-    #[arg(long, default_value_t = 1000)]
+    /// Groups of each Alertmanager, each of which posts for itself. More at once than ingress has places
+    /// in its queue are told to come again, and an Alertmanager counts what it could not tell within
+    /// 10 s as failed, although it tells it later
+    #[arg(long, default_value_t = 300)]
     pub groups: usize,
     /// Alerts of each group
     #[arg(long, default_value_t = 3)]
