@@ -217,7 +217,9 @@ impl Configuration for Config {
         env.apply_some("ALERTMANAGER_WEBHOOK_TOKEN_FILE", &mut webhook_token_file)?;
         if let Some(file) = webhook_token_file {
             let source = SourceConfig::bearer(Format::Alertmanager, &file);
-            self.sources.insert(ALERTMANAGER.into(), source);
+            let known = self.sources.remove(ALERTMANAGER);
+            let reconcile = known.and_then(|known| known.reconcile);
+            self.sources.insert(ALERTMANAGER.into(), SourceConfig { reconcile, ..source });
         }
         env.apply_some("PROMETHEUS_URL", &mut self.prometheus_url)?;
         env.apply_some("GRAFANA_URL", &mut self.grafana_url)
@@ -304,6 +306,19 @@ mod tests {
         assert_eq!(config.alertmanager_token_file.unwrap(), PathBuf::from("/run/secrets/am"));
         let env = Env::fixed([("DIAGNOSTIC_AGENT_URL", "nowhere")]);
         assert!(service::load_config::<Config>(None, &env).is_err());
+    }
+
+    #[test]
+    fn a_token_from_outside_leaves_the_reconciliation_of_its_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ingress.yaml");
+        let source = "sources:\n  alertmanager:\n    kind: alertmanager\n    \
+            unauthenticated: true\n    reconcile: {alertmanagers: [{url: 'http://am-1:9093'}]}\n";
+        std::fs::write(&path, source).unwrap();
+        let env = Env::fixed([("ALERTMANAGER_WEBHOOK_TOKEN_FILE", "/run/secrets/am")]);
+        let config: Config = service::load_config(Some(&path), &env).unwrap();
+        assert!(!config.sources["alertmanager"].unauthenticated);
+        assert_eq!(config.reconciliations()["alertmanager"].alertmanagers.len(), 1);
     }
 
     #[test]

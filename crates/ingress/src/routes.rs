@@ -84,7 +84,7 @@ impl Api {
         body: String,
         alerts: Vec<Alert>,
     ) -> Result<Vec<IncidentId>, ApiError> {
-        let room = self.engine.admission().reserve(Some(body.len())).await?;
+        let room = self.engine.admission().reserve(Some(body.len()), true).await?;
         let is_authenticated = self.sources.get(source).is_none_or(|it| it.is_authenticated());
         let source = source.into();
         let delivery = Delivery { source, is_authenticated, alerts, body, as_of: None };

@@ -136,6 +136,12 @@ impl Source {
         if open.is_empty() && self.is_authenticated() { Err(nearest) } else { Ok(Admitted(open)) }
     }
 
+    /// Whether the headers alone have proven something.
+    pub(crate) fn is_proven(&self, admitted: &Admitted) -> bool {
+        let mut open = admitted.0.iter().filter_map(|index| self.alternatives.get(*index));
+        open.any(|ways| ways.iter().any(Way::is_of_headers))
+    }
+
     /// Whether it is, by its body too. What is held is to be told when the request was taken.
     pub(crate) fn confirm(
         &self,
@@ -164,7 +170,7 @@ impl Source {
         let text = String::from_utf8_lossy(body);
         let ways = self.alternatives.iter().flatten();
         match ways.filter_map(|way| way.secret_in(body)).next() {
-            Some(secret) => text.replace(&secret, "***"),
+            Some(secret) => text.replace(secret, "***"),
             None => text.into_owned(),
         }
     }

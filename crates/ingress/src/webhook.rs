@@ -136,7 +136,7 @@ async fn take_delivery(api: &Api, source: &Source, request: Request) -> Result<T
     if length.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge { limit }.into());
     }
-    let room = api.engine.admission().reserve(length).await?;
+    let room = api.engine.admission().reserve(length, source.is_proven(&admitted)).await?;
     let body = read(body, limit).await?;
     let holds = source.confirm(&admitted, &head, &body, now()).map_err(|why| match why {
         Refused::Unauthenticated(reason) => refused(reason),

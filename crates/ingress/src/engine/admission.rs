@@ -73,6 +73,7 @@ pub(crate) struct Admission {
     bytes: Arc<Semaphore>,
     all_bytes: usize,
     large: Arc<Semaphore>,
+    unproven: Arc<Semaphore>,
     /// A body that does not say how long it is may be so long.
     body_bytes: usize,
     is_red: AtomicBool,
@@ -84,7 +85,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) struct Room {
     admission: Arc<Admission>,
-    permits: [Option<OwnedSemaphorePermit>; 2],
+    permits: [Option<OwnedSemaphorePermit>; 3],
 }
 
 impl Admission {
@@ -103,6 +104,7 @@ impl Admission {
             bytes: Arc::new(Semaphore::new(all_bytes)),
             all_bytes,
             large: Arc::new(Semaphore::new(all_bytes / 2)),
+            unproven: Arc::new(Semaphore::new(all_bytes / 2)),
             body_bytes: config.body_bytes,
             is_red: AtomicBool::new(false),
             changing: Mutex::default(),
@@ -111,18 +113,28 @@ impl Admission {
     }
 
     /// Reserves room for a body before it is read; `length` is what its sender says, `None` where it
-    /// does not.
+    /// does not. Whoever has not proven who he is by then shares one half of the bytes with his like,
+    /// so that a stranger who sends slowly keeps out nobody who has.
     ///
     /// # Errors
     /// There is none for a while, or this process is about to end.
-    pub(crate) async fn reserve(self: &Arc<Self>, length: Option<usize>) -> Result<Room, ApiError> {
+    pub(crate) async fn reserve(
+        self: &Arc<Self>,
+        length: Option<usize>,
+        is_proven: bool,
+    ) -> Result<Room, ApiError> {
         let length = length.map_or(self.body_bytes, |length| length.min(self.body_bytes));
+        let (count, half) = (length.saturating_add(OVERHEAD), self.all_bytes / 2);
+        let unproven = match is_proven {
+            true => None,
+            false => Some(self.take(&self.unproven, count, half).await?),
+        };
         let large = match length > LARGE {
-            true => Some(self.take(&self.large, length, self.all_bytes / 2).await?),
+            true => Some(self.take(&self.large, length, half).await?),
             false => None,
         };
-        let bytes = self.take(&self.bytes, length.saturating_add(OVERHEAD), self.all_bytes).await?;
-        Ok(Room { admission: self.clone(), permits: [Some(bytes), large] })
+        let bytes = self.take(&self.bytes, count, self.all_bytes).await?;
+        Ok(Room { admission: self.clone(), permits: [Some(bytes), large, unproven] })
     }
 
     async fn take(
@@ -227,9 +239,31 @@ impl Admission {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.permits = [None, None];
+        self.permits = [None, None, None];
         if self.admission.is_red.load(Ordering::Acquire) {
             self.admission.look();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_proven_nothing_takes_no_more_than_half_of_the_bytes() {
+        let process = Process::new("ingress");
+        let config = crate::Config { queue_bytes: 100 << 10, ..crate::Config::default() };
+        let metrics = IngressMetrics::new(process.metrics());
+        let (admission, _waiting) = Admission::new(&process, &config, &metrics);
+        let stranger = admission.reserve(Some(49 << 10), false).await.unwrap();
+        let another = admission.reserve(Some(1), false).now_or_never();
+        assert!(another.is_none(), "it waits for the other strangers");
+        let known = admission.reserve(Some(49 << 10), true).now_or_never();
+        assert!(known.unwrap().is_ok());
+        drop(stranger);
+        assert!(admission.reserve(Some(1), false).now_or_never().unwrap().is_ok());
     }
 }

@@ -70,7 +70,7 @@ async fn release(engine: &Engine) -> Result<usize, ApiError> {
         }
         for ((source, is_authenticated), alerts) in free {
             count += alerts.len();
-            let room = engine.admission().reserve(Some(0)).await?;
+            let room = engine.admission().reserve(Some(0), true).await?;
             let (source, body, as_of) = (source.into(), String::new(), None);
             let delivery = Delivery { source, is_authenticated, alerts, body, as_of };
             engine.accept(delivery, room).await?;

@@ -74,7 +74,7 @@ impl Site {
         let severities = &engine.config.mapping.severities;
         let now = engine.process.now();
         let read = Format::Alertmanager.read(SOURCE, &headers, body.as_bytes(), severities, now);
-        let room = engine.admission().reserve(Some(body.len())).await.unwrap();
+        let room = engine.admission().reserve(Some(body.len()), true).await.unwrap();
         let delivery = Delivery {
             source: SOURCE.into(),
             is_authenticated: true,

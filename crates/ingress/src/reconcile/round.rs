@@ -205,7 +205,7 @@ impl Source {
             }
         };
         if !alerts.is_empty() {
-            let room = engine.admission().reserve(Some(body.len())).await?;
+            let room = engine.admission().reserve(Some(body.len()), true).await?;
             let (source, as_of) = (self.name.as_str().into(), Some(asked_at));
             let is_authenticated = self.is_authenticated;
             let delivery = Delivery { source, is_authenticated, alerts, body, as_of };

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 /// A secret that can be guessed protects nothing.
-const SECRET_CHARACTERS: usize = 16;
+pub(super) const SECRET_CHARACTERS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Secrets(Vec<Arc<WatchedSecret>>);

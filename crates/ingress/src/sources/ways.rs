@@ -7,13 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use service::{PeerCertificate, Process};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::config;
 use super::hmac::{Signed, Signer};
 use super::reason::Reason;
-use super::secrets::{Secrets, same};
+use super::secrets::{SECRET_CHARACTERS, Secrets, same};
 
 #[derive(Debug)]
 pub(super) enum Way {
@@ -80,9 +81,17 @@ impl Way {
         matches!(self, Self::Basic { .. } | Self::Mtls(_))
     }
 
-    /// The secret that stands in a body, where this way puts one there.
-    pub(super) fn secret_in(&self, body: &[u8]) -> Option<String> {
-        matches!(self, Self::RoutingKey(_)).then(|| routing_key(body)).flatten()
+    /// Whether the headers alone prove it.
+    pub(super) fn is_of_headers(&self) -> bool {
+        matches!(self, Self::Bearer(_) | Self::Basic { .. } | Self::Mtls(_))
+    }
+
+    /// The secret that stands in a body, as it is written there, where this way puts one there.
+    pub(super) fn secret_in<'b>(&self, body: &'b [u8]) -> Option<&'b str> {
+        let written = matches!(self, Self::RoutingKey(_)).then(|| written_key(body)).flatten();
+        let secret = written?.strip_prefix('"')?.strip_suffix('"')?;
+        // What is shorter is no secret, and may be any word of the body.
+        (secret.len() >= SECRET_CHARACTERS).then_some(secret)
     }
 
     /// What the headers tell.
@@ -150,9 +159,15 @@ fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
 }
 
 fn routing_key(body: &[u8]) -> Option<String> {
+    written_key(body).and_then(|written| serde_json::from_str(written).ok())
+}
+
+/// The key with its quotes and escapes.
+fn written_key(body: &[u8]) -> Option<&str> {
     #[derive(Deserialize)]
-    struct Keyed {
-        routing_key: String,
+    struct Keyed<'a> {
+        #[serde(borrow)]
+        routing_key: &'a RawValue,
     }
-    serde_json::from_slice::<Keyed>(body).ok().map(|keyed| keyed.routing_key)
+    serde_json::from_slice::<Keyed<'_>>(body).ok().map(|keyed| keyed.routing_key.get())
 }

@@ -177,8 +177,13 @@ async fn whoever_speaks_pagerduty_is_answered_as_pagerduty_does() {
         })
         .to_string()
     };
-    for path in ["/webhooks/pager/v2/enqueue", "/webhooks/pager"] {
-        let answer = world.post(path, event(SECRET, "trigger")).send().await.unwrap();
+    // Some senders escape what need not be escaped.
+    let escaped = format!("\\u{:04x}{}", u32::from(SECRET.as_bytes()[0]), &SECRET[1..]);
+    let escaped = event(SECRET, "trigger").replace(SECRET, &escaped);
+    for (path, body) in
+        [("/webhooks/pager/v2/enqueue", event(SECRET, "trigger")), ("/webhooks/pager", escaped)]
+    {
+        let answer = world.post(path, body).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 202);
         let said: Value = answer.json().await.unwrap();
         assert_eq!(said["status"], "success");
@@ -197,7 +202,7 @@ async fn whoever_speaks_pagerduty_is_answered_as_pagerduty_does() {
         kept.extend(std::fs::read(file.unwrap().path()).unwrap());
     }
     let is_kept = |text: &str| kept.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    assert!(is_kept("disk full on db-7") && !is_kept(SECRET), "the journal keeps no key");
+    assert!(is_kept("disk full on db-7") && !is_kept(&SECRET[1..]), "the journal keeps no key");
 }
 
 #[tokio::test]
