@@ -54,6 +54,10 @@ pub(super) async fn write_all(
     alerts::lock(transaction, me, &alerts).await?;
     // Held against what was stored before these batches: of one moment, a repeat comes first.
     let mut failed = alerts::count_repeats(transaction, &alerts).await?;
+    if !failed.is_empty() {
+        // A server's transaction may be of no use any more.
+        return Ok(in_order(failed));
+    }
     failed.extend(update_incidents(transaction, &rows.updates).await?);
     failed.extend(insert_incidents(transaction, &rows.inserts).await?);
     failed.extend(end_outbox(transaction, me, &rows).await?);
@@ -61,9 +65,7 @@ pub(super) async fn write_all(
         failed = alerts::put(transaction, &alerts).await?;
     }
     if !failed.is_empty() {
-        failed.sort_by_key(|(batch, _)| *batch);
-        failed.dedup_by_key(|(batch, _)| *batch);
-        return Ok(failed);
+        return Ok(in_order(failed));
     }
     insert(transaction, &insert_audit(dialect), &rows.audit).await?;
     insert(transaction, &insert_effects(dialect), &rows.effects).await?;
@@ -72,6 +74,13 @@ pub(super) async fn write_all(
         transaction.fetch(TELL, params![me.key]).await?;
     }
     Ok(failed)
+}
+
+/// Each batch once.
+fn in_order(mut failed: Failed) -> Failed {
+    failed.sort_by_key(|(batch, _)| *batch);
+    failed.dedup_by_key(|(batch, _)| *batch);
+    failed
 }
 
 #[derive(Serialize)]

@@ -238,8 +238,8 @@ impl Waiting {
     }
 }
 
-/// Takes the first write of each incident and each alert; the others stay, in order. Whoever does not wait any more
-/// was told that nothing is stored: so nothing is.
+/// Takes the first write of each incident and each alert; the others stay, in order. Whoever does
+/// not wait any more was told that nothing is stored: so nothing is.
 fn take_group(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
     let (mut seen, mut seen_alerts) = (HashSet::new(), HashSet::new());
     waiting.retain(|one| !one.caller.is_closed());
