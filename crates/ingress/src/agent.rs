@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use incident::{Alert, AlertStatus, Incident, IncidentId, Payload, Phase, Severity};
 use rpc::a2a::{Agent, AgentError, Job};
 use serde_json::json;
+use webhooks::limits;
 
 use crate::error::ApiError;
 use crate::routes::Api;
@@ -51,6 +52,7 @@ impl IngressAgent {
     }
 
     async fn report(&self, job: &Job, mut alerts: Vec<Alert>) -> Result<(), AgentError> {
+        check(&alerts).map_err(AgentError::Rejected)?;
         // A peer speaks for itself only: what it reports never ends another source's alert.
         alerts.iter_mut().for_each(|alert| alert.source = SOURCE.into());
         let body = json!({"task": job.task.id, "alerts": alerts}).to_string();
@@ -129,6 +131,22 @@ impl IngressAgent {
             false => lines.join("\n"),
         };
         Ok(job.updates.complete(text).await?)
+    }
+}
+
+/// What a database could not keep apart is not taken.
+fn check(alerts: &[Alert]) -> Result<(), String> {
+    if alerts.len() > limits::ALERTS {
+        return Err(format!("more than {} alerts", limits::ALERTS));
+    }
+    let is_odd = |alert: &Alert| {
+        let fingerprint = &alert.fingerprint;
+        let is_long = fingerprint.len() > limits::FINGERPRINT_BYTES;
+        fingerprint.is_empty() || is_long || fingerprint.contains('\0')
+    };
+    match alerts.iter().position(is_odd) {
+        Some(index) => Err(format!("alerts[{index}].fingerprint: is empty, too long, or no text")),
+        None => Ok(()),
     }
 }
 

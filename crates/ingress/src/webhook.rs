@@ -59,7 +59,9 @@ async fn answer(api: &Api, source: &Source, request: Request) -> Response {
         Err(Failure::Unauthenticated) => unauthenticated(source),
         Err(Failure::Api(error)) => {
             if error.status().is_client_error() {
-                tracing::warn!(source = &*source.name, %error, "delivery refused");
+                // It may repeat what the sender wrote.
+                let error = error.to_string();
+                tracing::warn!(source = &*source.name, ?error, "delivery refused");
             }
             error.into_response()
         }

@@ -16,6 +16,8 @@ const NAMED: usize = 5;
 /// What a report says that was not known.
 enum News {
     None,
+    /// The same episode is worse than anything the incident has.
+    Raised,
     /// It fires, or has ended.
     Changed,
     /// The same, once too often.
@@ -28,6 +30,7 @@ impl Step<'_> {
     pub(super) fn alert_reported(&mut self, alert: Alert) {
         match self.track(&alert) {
             News::None => return,
+            News::Raised => return self.raise(alert.severity),
             News::Flip => {
                 self.incident.severity = self.incident.severity.max(alert.severity);
                 return;
@@ -72,6 +75,9 @@ impl Step<'_> {
         // A source that still reports alerts of an incident that is over contradicts that.
         let contradicts = is_any_firing && resolved == 0 && self.incident.phase.is_final();
         if fired == 0 && resolved == 0 && !contradicts {
+            if is_any_firing && severity > self.incident.severity {
+                self.raise(severity);
+            }
             return;
         }
         let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
@@ -117,7 +123,12 @@ impl Step<'_> {
         known.alert = alert.clone();
         known.suppressed_by = None;
         if !is_change {
-            return if contradicts { News::Changed } else { News::None };
+            let is_worse = new.is_firing() && new.severity > self.incident.severity;
+            return match (contradicts, is_worse) {
+                (true, _) => News::Changed,
+                (false, true) => News::Raised,
+                (false, false) => News::None,
+            };
         }
         let was_flapping = known.is_flapping;
         let begins = known.has_changed(self.now, self.limits);
@@ -126,6 +137,17 @@ impl Step<'_> {
             (false, true) => News::FlappingBegins,
             (false, false) => News::Changed,
         }
+    }
+
+    fn raise(&mut self, severity: Severity) {
+        self.incident.severity = severity;
+        let summary = match severity {
+            Severity::Info => "an alert is worse now: info",
+            Severity::Warning => "an alert is worse now: warning",
+            Severity::Critical => "an alert is worse now: critical",
+        };
+        self.record(EntryKind::Note, summary);
+        self.effects.push(Effect::SyncTicket);
     }
 
     fn fired(&mut self, severity: Severity) {

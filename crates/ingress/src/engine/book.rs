@@ -116,12 +116,7 @@ impl<'a> Book<'a> {
 
     /// Takes a report that is news into an incident.
     pub(super) fn report(&mut self, id: IncidentId, alert: &Alert, change: Change) {
-        if let Some(stored) = self.stored.remove(&id) {
-            if stored.incident.is_storm {
-                self.storms.insert(id, Summary::alerts(&stored.incident));
-            }
-            self.drafts.insert(id, Draft::of(stored));
-        }
+        self.begin(id);
         let Some(draft) = self.drafts.get(&id) else { return };
         let is_final = draft.incident.phase.is_final();
         if keeps(&draft.incident, alert) {
@@ -138,10 +133,23 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Another severity of an alert that the incident has.
+    fn begin(&mut self, id: IncidentId) {
+        let Some(stored) = self.stored.remove(&id) else { return };
+        if stored.incident.is_storm {
+            self.storms.insert(id, Summary::alerts(&stored.incident));
+        }
+        self.drafts.insert(id, Draft::of(stored));
+    }
+
+    /// Another severity of an alert that is in the incident.
     pub(super) fn change(&mut self, id: IncidentId, alert: &Alert) {
-        if self.incident(id).is_some_and(|incident| has(incident, alert)) {
+        let Some(incident) = self.incident(id) else { return };
+        if has(incident, alert) {
             self.report(id, alert, Change { is_new: false, fired: true });
+        } else if alert.is_firing() && alert.severity > incident.severity {
+            self.begin(id);
+            let others = self.others.entry(id).or_default();
+            others.severity = others.severity.max(Some(alert.severity));
         }
     }
 
@@ -206,7 +214,8 @@ impl Others {
         let severity = self.severity.unwrap_or(Severity::Info);
         let told = |new, fired, resolved| Event::OthersReported { new, fired, resolved, severity };
         // What fired first and then ended is told in this order, so that an end is seen.
-        let fired = (self.fired > 0 || self.new > 0).then(|| told(self.new, self.fired, 0));
+        let is_told = self.fired > 0 || self.new > 0 || self.severity.is_some();
+        let fired = is_told.then(|| told(self.new, self.fired, 0));
         let ended = (self.resolved > 0).then(|| told(0, 0, self.resolved));
         fired.into_iter().chain(ended)
     }

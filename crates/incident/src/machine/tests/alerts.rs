@@ -134,3 +134,25 @@ fn a_storm_goes_to_a_person_at_once_and_is_over_with_its_last_alert() {
     Path::diagnosing().refuses(began);
     Path::diagnosing().refuses(counted());
 }
+
+#[test]
+fn an_alert_that_becomes_worse_raises_its_incident_and_begins_nothing() {
+    let worse = |name: &str| match fires(name, 0) {
+        Event::AlertReported(alert) => {
+            Event::AlertReported(Alert { severity: Severity::Critical, ..alert })
+        }
+        other => other,
+    };
+    let mut planned = Path::planned();
+    planned.incident.severity = Severity::Warning;
+    let path = planned.then(2, [worse("a")]);
+    assert_eq!((path.phase(), path.incident.severity), ("planned", Severity::Critical));
+    assert_eq!((path.kinds(), path.incident.round), (vec![EntryKind::Note], 1));
+    assert!(path.asks_for(&Effect::SyncTicket));
+    let path = path.then(3, [worse("a")]);
+    assert_eq!(path.effects.len(), 0, "said once");
+    let mut counted = Path::planned().then(2, [others(2, 0)]);
+    counted.incident.severity = Severity::Warning;
+    let path = counted.then(3, [others(0, 0)]);
+    assert_eq!((path.incident.severity, path.kinds()), (Severity::Critical, vec![EntryKind::Note]));
+}
