@@ -188,6 +188,7 @@ fn asked_about(target: &KnownTarget, now: Timestamp) -> Alert {
         .into(),
         annotations: Default::default(),
         starts_at: now,
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

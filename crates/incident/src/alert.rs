@@ -1,5 +1,6 @@
 //! Alerts as every source is normalised to.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -18,10 +19,22 @@ pub struct Alert {
     pub annotations: BTreeMap<String, String>,
     /// When the rule fired, which is after the fault began.
     pub starts_at: Timestamp,
+    /// Whether the source said so; else `starts_at` is when it was first heard of.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub is_start_known: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub generator_url: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 impl Alert {
@@ -31,6 +44,44 @@ impl Alert {
 
     pub fn is_firing(&self) -> bool {
         self.status == AlertStatus::Firing
+    }
+
+    /// This report with the start of the episode that is known, where it says no other: a report that
+    /// does not know its start begins an episode only when the known one is over.
+    #[must_use]
+    pub fn in_episode_of<'a>(&'a self, known: &Self) -> Cow<'a, Self> {
+        let is_of_it = match (self.is_start_known, known.is_start_known) {
+            // What was sent before the episode began does not end it.
+            (false, _) if known.is_firing() => {
+                self.is_firing() || self.starts_at >= known.starts_at
+            }
+            (false, _) => !self.is_firing(),
+            // It began before it was first heard of.
+            (true, false) => {
+                known.is_firing() && self.is_firing() && self.starts_at < known.starts_at
+            }
+            (true, true) => false,
+        };
+        if !is_of_it {
+            return Cow::Borrowed(self);
+        }
+        let (starts_at, is_start_known) = (known.starts_at, known.is_start_known);
+        Cow::Owned(Self { starts_at, is_start_known, ..self.clone() })
+    }
+
+    /// Whether this report, as `in_episode_of` gives it, is of an episode that is over, or older than
+    /// the one that is known.
+    pub fn is_late_after(&self, known: &Self) -> bool {
+        let fires_anew = self.is_firing() && !known.is_firing();
+        // When it began is a guess: what fires may not be lost for it.
+        if fires_anew && !self.is_start_known {
+            return false;
+        }
+        // Sources may move the start of a running episode back: its end is known by when it ended.
+        let ends_known_episode =
+            !self.is_firing() && self.ends_at.is_some_and(|ends_at| ends_at > known.starts_at);
+        (self.starts_at < known.starts_at && !ends_known_episode)
+            || (self.starts_at == known.starts_at && fires_anew)
     }
 
     /// The alert with no text longer than `most_chars`; its identity stays whole.

@@ -387,6 +387,7 @@ mod tests {
             labels: [("server".to_owned(), "db-1".to_owned())].into(),
             annotations: [("text".to_owned(), text.to_owned())].into(),
             starts_at: now,
+            is_start_known: true,
             ends_at: None,
             generator_url: String::new(),
         };

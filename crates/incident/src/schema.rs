@@ -245,6 +245,7 @@ fn alert() -> Value {
             ("labels", pairs()),
             ("annotations", pairs()),
             ("starts_at", time()),
+            ("is_start_known", flag()),
             ("ends_at", nullable(time())),
             ("generator_url", text()),
         ],
@@ -358,7 +359,7 @@ mod tests {
             json!({"at": AT, "actor": "a", "kind": "note", "summary": "s", "detail": {"q": 1}});
         let alert = json!({"source": "prometheus", "fingerprint": "f", "status": "firing", "name": "n",
             "severity": "critical", "labels": {"a": "b"}, "annotations": {}, "starts_at": AT,
-            "ends_at": AT, "generator_url": "http://p"});
+            "is_start_known": false, "ends_at": AT, "generator_url": "http://p"});
         vec![
             (
                 brief(),

@@ -86,6 +86,7 @@ impl IngressAgent {
             labels,
             annotations: [("summary".to_owned(), text)].into(),
             starts_at: self.api.engine.process.now(),
+            is_start_known: true,
             ends_at: None,
             generator_url: String::new(),
         }

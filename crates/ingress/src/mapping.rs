@@ -140,6 +140,7 @@ mod tests {
             labels: map(labels),
             annotations: map(annotations),
             starts_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            is_start_known: true,
             ends_at: None,
             generator_url: String::new(),
         }

@@ -136,6 +136,7 @@ fn alert(number: usize) -> Alert {
         labels: (0..8).map(|one| (format!("label_{one}"), "x".repeat(20))).collect(),
         annotations: [("summary".into(), "y".repeat(200))].into(),
         starts_at: Timestamp::UNIX_EPOCH,
+        is_start_known: true,
         ends_at: None,
         generator_url: "z".repeat(80),
     }

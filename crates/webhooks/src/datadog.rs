@@ -115,6 +115,8 @@ impl<'a> Event<'a> {
         let severity = self.severity(&labels, severities)?;
         let at = self.at()?.unwrap_or(now);
         let is_firing = self.transition != Transition::Recovered;
+        // The same in every notification of an episode, which the event's own date is not.
+        let start = message::triggered_at(&self.message).filter(|start| *start <= at);
         Ok(Alert {
             source: source.to_owned(),
             fingerprint: self.fingerprint()?,
@@ -123,10 +125,8 @@ impl<'a> Event<'a> {
             severity,
             labels: labels.into_map(),
             annotations: self.annotations()?.into_map(),
-            // The same in every notification of an episode, which the event's own date is not.
-            starts_at: message::triggered_at(&self.message)
-                .filter(|start| *start <= at)
-                .unwrap_or(at),
+            starts_at: start.unwrap_or(at.min(now)),
+            is_start_known: start.is_some(),
             ends_at: (!is_firing).then_some(at),
             generator_url: self.link()?,
         })

@@ -91,7 +91,9 @@ impl<'a> Event<'a> {
             severity: self.severity(severities)?,
             labels: labels.into_map(),
             annotations: annotations.into_map(),
-            starts_at: at.unwrap_or(now),
+            // The event's time, another one when it is sent again.
+            starts_at: at.unwrap_or(now).min(now),
+            is_start_known: false,
             ends_at: (!is_firing).then(|| at.unwrap_or(now)),
             generator_url: self.body.text("client_url")?.unwrap_or_default().to_owned(),
         })
@@ -207,10 +209,24 @@ mod tests {
         assert_eq!(alert.annotations["output"], "one\ntwo");
         assert_eq!(alert.annotations["more"], r#"{"a":[1]}"#);
         assert_eq!((alert.starts_at, alert.ends_at), (now(), None));
+        assert!(!alert.is_start_known);
         let ended = read_json(&json!({"event_action": "resolve", "dedup_key": "db-1/disk"}));
         let ended = ended.unwrap().alerts.remove(0);
         assert_eq!(ended.fingerprint, alert.fingerprint);
         assert_eq!((ended.is_firing(), ended.ends_at), (false, Some(now())));
+        assert!(!ended.is_start_known);
+    }
+
+    #[test]
+    fn the_time_of_an_event_is_no_start_and_not_to_come() {
+        let of = |time: &str| {
+            let body = trigger(|b| b["payload"]["timestamp"] = json!(time));
+            let alert = read_json(&body).unwrap().alerts.remove(0);
+            (alert.starts_at.to_string(), alert.is_start_known)
+        };
+        let before = "2025-12-31T23:00:00Z";
+        assert_eq!(of(before), (before.to_owned(), false));
+        assert_eq!(of("2026-01-01T05:00:00Z"), (now().to_string(), false));
     }
 
     #[test]

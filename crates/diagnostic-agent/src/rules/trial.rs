@@ -91,6 +91,7 @@ fn alert(name: &str, labels: std::collections::BTreeMap<String, String>) -> Aler
         labels,
         annotations: Default::default(),
         starts_at: Timestamp::UNIX_EPOCH,
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

@@ -237,6 +237,7 @@ pub(crate) fn alert(name: &str, server: &str, now: Timestamp) -> Alert {
         labels: [("server".to_owned(), server.to_owned())].into(),
         annotations: BTreeMap::new(),
         starts_at: now - SignedDuration::from_secs(5),
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

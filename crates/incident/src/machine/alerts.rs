@@ -106,21 +106,16 @@ impl Step<'_> {
             self.incident.alerts.push(TrackedAlert::new(alert.clone(), self.now));
             return News::Changed;
         };
-        let (old, new) = (&known.alert, alert);
+        let (old, new) = (&known.alert, alert.in_episode_of(&known.alert));
         // Firing after resolved counts only for a newer episode; an older one is a late delivery.
-        // Sources may move the start of a running episode back: its end is known by when it ended.
-        let ends_known_episode =
-            !new.is_firing() && new.ends_at.is_some_and(|ends_at| ends_at > old.starts_at);
-        let is_late = (new.starts_at < old.starts_at && !ends_known_episode)
-            || (new.starts_at == old.starts_at && !old.is_firing() && new.is_firing());
-        if is_late {
+        if new.is_late_after(old) {
             return News::None;
         }
         // A source that still reports an alert of an incident that is over contradicts that.
         let contradicts = new.is_firing() && self.incident.phase.is_final();
         let is_change = old.status != new.status || old.starts_at != new.starts_at;
         known.reported_at = self.now;
-        known.alert = alert.clone();
+        known.alert = new.into_owned();
         known.suppressed_by = None;
         if !is_change {
             let is_worse = new.is_firing() && new.severity > self.incident.severity;

@@ -61,6 +61,7 @@ fn alert(fingerprint: &str, status: AlertStatus, starts_at: i64) -> Alert {
         labels: [("server".to_owned(), "db-1".to_owned())].into(),
         annotations: [].into(),
         starts_at: at(starts_at),
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }
@@ -486,6 +487,26 @@ fn repeated_late_and_reordered_reports_converge() {
     let old = Path::new([fires("a", 100)]).then(1, [ends("a", 50), fires("a", 50)]);
     assert_eq!((old.phase(), old.kinds()), ("diagnosing", vec![]), "an older episode");
     assert_eq!(old.incident.alerts[0].alert.starts_at, at(100));
+}
+
+#[test]
+fn a_report_that_knows_no_start_is_of_the_known_episode() {
+    let report = |status, seconds| {
+        let guess = Alert { is_start_known: false, ..alert("a", status, seconds) };
+        Event::AlertReported(guess)
+    };
+    let fires = |seconds| report(AlertStatus::Firing, seconds);
+    let ends = |seconds| report(AlertStatus::Resolved, seconds);
+    let path = Path::new([fires(0)]).then(2, [fires(2), fires(3), fires(-1)]);
+    assert_eq!(path.kinds(), [], "the same again");
+    let path = path.then(4, [ends(-1)]);
+    assert_eq!(path.phase(), "diagnosing", "an end from before it began");
+    let ended = path.then(5, [ends(5), ends(6)]);
+    assert_eq!(ended.phase(), "resolved");
+    assert_eq!(ended.incident.alerts[0].alert.starts_at, at(0), "the end of that episode");
+    let again = ended.then(7, [fires(7)]);
+    assert_eq!((again.phase(), again.incident.round), ("diagnosing", 2));
+    assert_eq!(again.incident.alerts[0].alert.starts_at, at(7), "an episode of its own");
 }
 
 #[test]

@@ -300,6 +300,7 @@ fn alert(fingerprint: &str, status: AlertStatus, starts_at: Timestamp) -> Alert 
         labels: [("server".to_owned(), "db-1".to_owned())].into(),
         annotations: [].into(),
         starts_at,
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

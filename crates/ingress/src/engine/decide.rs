@@ -1,6 +1,7 @@
 //! Where each alert goes: decided on what was read at once, without a database. The row of an alert
 //! is the truth about it; its incident is told what is news.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use incident::{
@@ -82,15 +83,15 @@ impl<'a> Decision<'a> {
 
     /// Takes a report, and returns the incident that its alert is in.
     pub(super) fn take(&mut self, report: Report<'_>) -> Option<IncidentId> {
-        let alert = report.alert;
-        let alert_key = AlertKey::of(alert);
-        let (mut known, told) = match self.alerts.remove(&alert_key) {
+        let alert_key = AlertKey::of(report.alert);
+        let (mut known, (told, alert)) = match self.alerts.remove(&alert_key) {
             Some(known) => {
-                let told = known.told_by(alert);
+                let told = known.told_by(report.alert);
                 (known, told)
             }
-            None => (Known::new(alert), Told::First),
+            None => (Known::new(report.alert), (Told::First, Cow::Borrowed(report.alert))),
         };
+        let report = Report { alert: &alert, ..report };
         let is_outdated =
             report.delivery.as_of.is_some_and(|asked_at| known.is_reported_since(asked_at));
         if is_outdated {
@@ -104,8 +105,8 @@ impl<'a> Decision<'a> {
             Told::Same | Told::Changed if self.is_settled(&known) => {
                 if told == Told::Changed {
                     let incident = known.incident;
-                    known.put(alert, incident, None);
-                    incident.into_iter().for_each(|id| self.book.change(id, alert));
+                    known.put(&alert, incident, None);
+                    incident.into_iter().for_each(|id| self.book.change(id, &alert));
                 }
             }
             Told::First => self.place(report, &mut known, None),

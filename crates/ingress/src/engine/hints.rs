@@ -25,6 +25,15 @@ pub(super) struct Hint {
     pub(super) incident: Option<IncidentId>,
 }
 
+impl Hint {
+    /// A report that does not know its start says it of the known episode.
+    fn is_said_by(&self, alert: &Alert) -> bool {
+        let said = AlertState::of(alert);
+        let starts_at = if alert.is_start_known { said.starts_at } else { self.state.starts_at };
+        self.state == AlertState { starts_at, ..said }
+    }
+}
+
 impl Hints {
     /// What stands for an alert here.
     pub(super) fn hash(&self, alert: &Alert) -> u64 {
@@ -37,7 +46,7 @@ impl Hints {
             let hint = self.old.remove(&hash)?;
             self.remember(hash, hint);
         }
-        self.young.get(&hash).filter(|hint| hint.state == AlertState::of(alert))
+        self.young.get(&hash).filter(|hint| hint.is_said_by(alert))
     }
 
     pub(super) fn remember(&mut self, hash: u64, hint: Hint) {
@@ -70,6 +79,7 @@ mod tests {
             labels: [].into(),
             annotations: [].into(),
             starts_at: Timestamp::UNIX_EPOCH,
+            is_start_known: true,
             ends_at: None,
             generator_url: String::new(),
         }
@@ -99,6 +109,21 @@ mod tests {
         }
         hints.forget(hints.hash(&alert(1)));
         assert!(!is_repeated(&mut hints, &alert(1)));
+    }
+
+    #[test]
+    fn a_report_that_knows_no_start_repeats_the_known_episode() {
+        let mut hints = Hints::default();
+        remember(&mut hints, &alert(1));
+        let later = Timestamp::from_second(1).unwrap();
+        let again = Alert { starts_at: later, is_start_known: false, ..alert(1) };
+        let hint = hints.repeated(hints.hash(&again), &again).unwrap();
+        assert_eq!(hint.state.starts_at, Timestamp::UNIX_EPOCH);
+        let ended = Alert { status: AlertStatus::Resolved, ..again.clone() };
+        let raised = Alert { severity: Severity::Critical, ..again };
+        for other in [ended, raised] {
+            assert!(!is_repeated(&mut hints, &other), "{other:?}");
+        }
     }
 
     #[test]

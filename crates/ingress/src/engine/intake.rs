@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use incident::{Alert, AlertStatus, IncidentId, IncidentKey};
 use jiff::Timestamp;
-use store::{AlertKey, AlertState, Batch, Delivered, Repeat, StoreError};
+use store::{AlertKey, Batch, Delivered, Repeat, StoreError};
 use tokio::sync::mpsc;
 
 use super::admission::Waiting;
@@ -291,7 +291,7 @@ fn repeats_of(
             Some(repeat) => repeat.reports += line.delivery.reports(),
             None => repeats.push(Repeat {
                 alert: AlertKey::of(line.alert),
-                state: AlertState::of(line.alert),
+                state: hint.state.clone(),
                 reports: line.delivery.reports(),
                 at: now,
             }),

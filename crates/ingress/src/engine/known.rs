@@ -1,6 +1,8 @@
 //! What is known of one alert, and what a report says beside it. Deliveries come late, twice and in
 //! any order: the episode, which begins at `starts_at`, says what is news.
 
+use std::borrow::Cow;
+
 use incident::{Alert, IncidentId};
 use store::{AlertRow, AlertState, AlertWrite, Repeat};
 
@@ -48,14 +50,15 @@ impl Known {
         Self { alert, incident, held, version: 0, last_at, reports: 0, is_changed: true }
     }
 
-    pub(super) fn told_by(&self, report: &Alert) -> Told {
+    /// What a report says, and the report as it is kept: its episode's start may be known here only.
+    pub(super) fn told_by<'a>(&self, report: &'a Alert) -> (Told, Cow<'a, Alert>) {
+        let report = report.in_episode_of(&self.alert);
+        (self.told_in_episode(&report), report)
+    }
+
+    fn told_in_episode(&self, report: &Alert) -> Told {
         let (old, new) = (&self.alert, report);
-        // Sources may move the start of a running episode back: its end is known by when it ended.
-        let ends_known_episode =
-            !new.is_firing() && new.ends_at.is_some_and(|ends_at| ends_at > old.starts_at);
-        let is_late = (new.starts_at < old.starts_at && !ends_known_episode)
-            || (new.starts_at == old.starts_at && !old.is_firing() && new.is_firing());
-        if is_late {
+        if new.is_late_after(old) {
             Told::Late
         } else if old.status != new.status || old.starts_at != new.starts_at {
             Told::News
@@ -138,6 +141,7 @@ mod tests {
             labels: [].into(),
             annotations: [].into(),
             starts_at: at(starts_at),
+            is_start_known: true,
             ends_at: ends_at.map(at),
             generator_url: String::new(),
         }
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_episode_says_what_is_news() {
-        let told = |known: &Alert, report: &Alert| Known::new(known).told_by(report);
+        let told = |known: &Alert, report: &Alert| Known::new(known).told_by(report).0;
         assert_eq!(told(&firing(10), &firing(10)), Told::Same);
         assert_eq!(told(&firing(10), &resolved(10, 20)), Told::News);
         assert_eq!(told(&firing(10), &firing(30)), Told::News, "its end was lost");
@@ -166,5 +170,46 @@ mod tests {
         assert_eq!(told(&resolved(10, 20), &resolved(10, 20)), Told::Same);
         let raised = Alert { severity: Severity::Critical, ..firing(10) };
         assert_eq!(told(&firing(10), &raised), Told::Changed);
+    }
+
+    fn guessed(alert: Alert) -> Alert {
+        Alert { is_start_known: false, ..alert }
+    }
+
+    #[test]
+    fn a_report_that_knows_no_start_is_of_the_known_episode() {
+        let told = |known: &Alert, report: Alert| {
+            let (told, kept) = Known::new(known).told_by(&report);
+            (told, kept.starts_at.as_second(), kept.is_start_known)
+        };
+        for known in [firing(10), guessed(firing(10))] {
+            let is_known = known.is_start_known;
+            for seconds in [5, 10, 30] {
+                let again = guessed(firing(seconds));
+                assert_eq!(told(&known, again.clone()), (Told::Same, 10, is_known), "{seconds}");
+                let raised = Alert { severity: Severity::Critical, ..again };
+                assert_eq!(told(&known, raised), (Told::Changed, 10, is_known), "{seconds}");
+            }
+            let ended = guessed(resolved(20, 20));
+            assert_eq!(told(&known, ended), (Told::News, 10, is_known));
+            let ended_before = guessed(resolved(8, 8));
+            assert_eq!(told(&known, ended_before).0, Told::Late);
+        }
+        let over = resolved(10, 20);
+        assert_eq!(told(&over, guessed(resolved(30, 30))), (Told::Same, 10, true));
+        for seconds in [5, 10, 30] {
+            let anew = guessed(firing(seconds));
+            assert_eq!(told(&over, anew), (Told::News, seconds, false), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_is_told_later_begins_no_episode_unless_it_is_later() {
+        let known = Known::new(&guessed(firing(10)));
+        let (earlier, kept) = (firing(5), guessed(firing(10)));
+        assert_eq!(known.told_by(&earlier), (Told::Same, Cow::Owned(kept)));
+        assert_eq!(known.told_by(&firing(10)).0, Told::Same);
+        assert_eq!(known.told_by(&firing(30)).0, Told::News);
+        assert_eq!(known.told_by(&resolved(5, 20)).0, Told::News);
     }
 }

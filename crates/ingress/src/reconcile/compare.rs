@@ -94,6 +94,7 @@ mod tests {
             labels: [].into(),
             annotations: [].into(),
             starts_at: at(starts_at),
+            is_start_known: true,
             ends_at: ends_at.map(at),
             generator_url: String::new(),
         };

@@ -14,6 +14,7 @@ pub(super) fn alert(labels: &[(&str, &str)]) -> Alert {
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         annotations: [].into(),
         starts_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

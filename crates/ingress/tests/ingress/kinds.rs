@@ -91,6 +91,50 @@ async fn pagerduty_by_a_key_that_ingress_makes() {
 }
 
 #[tokio::test]
+async fn a_trigger_that_is_sent_again_is_a_repeat_until_its_resolve() {
+    let world = world(json!("pagerduty")).await;
+    let report = async |action: &str, timestamp: Option<String>| {
+        let mut body = json!({"routing_key": "r", "event_action": action, "dedup_key": "disk-7",
+            "payload": {"summary": "disk full", "source": "db-7", "severity": "error"}});
+        if let Some(timestamp) = timestamp {
+            body["payload"]["timestamp"] = json!(timestamp);
+        }
+        let answer = send(&world, Method::POST, &body).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+    };
+    let alerts = async || {
+        let id = world.incidents().await[0]["id"].as_str().unwrap().to_owned();
+        let alerts = world.read(&format!("/api/v1/incidents/{id}/alerts")).await;
+        let kinds = world.kinds(&id).await;
+        let fired = kinds.iter().filter(|kind| *kind == "alert_fired").count();
+        (alerts.as_array().unwrap().clone(), fired)
+    };
+    for second in 0..5 {
+        report("trigger", Some(format!("2026-01-01T00:00:0{second}Z"))).await;
+    }
+    let (reported, fired) = alerts().await;
+    assert_eq!((reported.len(), fired), (1, 1), "{reported:?}");
+    assert_eq!(reported[0]["reports"], 5);
+    assert_eq!(reported[0]["starts_at"], "2026-01-01T00:00:00Z");
+    assert_eq!(reported[0]["is_start_known"], false);
+    let metrics = world.get(world.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("alert_repeats_total 4\n"), "{metrics}");
+
+    report("resolve", None).await;
+    let (ended, _) = alerts().await;
+    assert_eq!((&ended[0]["status"], &ended[0]["reports"]), (&json!("resolved"), &json!(6)));
+    assert_eq!(ended[0]["starts_at"], reported[0]["starts_at"], "it is the end of that episode");
+    assert_eq!(world.incidents().await[0]["phase"]["name"], "resolved");
+
+    report("trigger", None).await;
+    let (again, fired) = alerts().await;
+    assert_eq!((again.len(), fired, &again[0]["reports"]), (1, 2, &json!(7)), "{again:?}");
+    assert_ne!(again[0]["starts_at"], reported[0]["starts_at"], "an episode of its own");
+    assert_eq!(world.incidents().await[0]["phase"]["name"], "diagnosing");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn cloudevents_by_their_subject() {
     let event = |kind: &str, id: &str, time: &str| {
         json!({"specversion": "1.0", "id": id, "source": "/probes", "type": kind, "time": time,

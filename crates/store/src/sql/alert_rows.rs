@@ -106,6 +106,7 @@ fn read_alert(row: &Row) -> Result<Alert, StoreError> {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         starts_at: row.time("starts_at")?,
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     })

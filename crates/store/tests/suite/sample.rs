@@ -71,6 +71,7 @@ pub(crate) fn firing(source: &str, fingerprint: &str) -> Alert {
         labels: [].into(),
         annotations: [].into(),
         starts_at: at(0),
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

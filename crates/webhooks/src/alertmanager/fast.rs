@@ -80,6 +80,7 @@ impl AlertBody<'_> {
             labels,
             annotations: self.annotations.0,
             starts_at: starts_at(&self.starts_at.0)?,
+            is_start_known: true,
             ends_at,
             generator_url: self.generator_url.map(|text| text.0.into_owned()).unwrap_or_default(),
         })

@@ -49,6 +49,7 @@ pub(crate) fn read_alert(
         labels,
         annotations,
         starts_at,
+        is_start_known: true,
         ends_at: alert.time("endsAt")?,
         generator_url: alert.text("generatorURL")?.unwrap_or_default().to_owned(),
     })

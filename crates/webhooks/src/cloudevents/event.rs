@@ -41,7 +41,7 @@ pub(super) fn read(
     labels.take(event, "subject", "subject")?;
     labels.add(&event.place("type"), "alertname", &name)?;
     let at = event.time("time")?;
-    let ends_at = data.time("endsAt")?;
+    let (starts_at, ends_at) = (data.time("startsAt")?, data.time("endsAt")?);
     Ok(Alert {
         source: source.to_owned(),
         fingerprint,
@@ -50,7 +50,9 @@ pub(super) fn read(
         severity,
         labels: labels.into_map(),
         annotations: data.pairs("annotations")?,
-        starts_at: data.time("startsAt")?.or(at).unwrap_or(now),
+        // The event's own time is another one when the same is told again.
+        starts_at: starts_at.unwrap_or_else(|| at.unwrap_or(now).min(now)),
+        is_start_known: starts_at.is_some(),
         ends_at: match status {
             AlertStatus::Firing => ends_at,
             AlertStatus::Resolved => Some(ends_at.or(at).unwrap_or(now)),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn now() -> Timestamp {
-    "2026-01-01T00:00:00Z".parse().unwrap()
+    "2026-01-02T00:00:00Z".parse().unwrap()
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -39,6 +39,7 @@ fn an_end_is_paired_by_origin_and_subject() {
     assert_eq!(fired.severity, incident::Severity::Critical);
     assert_eq!(fired.label("service"), Some("shop"));
     assert_eq!(fired.starts_at.to_string(), "2026-01-01T10:00:00Z");
+    assert!(!fired.is_start_known, "the time is the event's");
     let ended = read_json(&event(|e| {
         e["id"] = json!("2");
         e["type"] = json!("io.alert.resolved.v1");
@@ -50,6 +51,21 @@ fn an_end_is_paired_by_origin_and_subject() {
     assert_eq!(ended.ends_at.unwrap().to_string(), "2026-01-01T10:05:00Z");
     let elsewhere = read_json(&event(|e| e["source"] = json!("/prometheus/us"))).unwrap();
     assert_ne!(elsewhere.alerts[0].fingerprint, fired.fingerprint);
+}
+
+#[test]
+fn a_start_is_known_where_the_data_says_it() {
+    let of = |start: Value, time: Value| {
+        let event = event(|e| (e["data"]["startsAt"], e["time"]) = (start, time));
+        let alert = read_json(&event).unwrap().alerts.remove(0);
+        (alert.starts_at.to_string(), alert.is_start_known)
+    };
+    let (start, time) = ("2026-01-01T09:00:00Z", "2026-01-01T10:00:00Z");
+    assert_eq!(of(json!(start), json!(time)), (start.to_owned(), true));
+    assert_eq!(of(Value::Null, json!(time)), (time.to_owned(), false));
+    assert_eq!(of(Value::Null, Value::Null), (now().to_string(), false));
+    let to_come = json!("2026-01-03T00:00:00Z");
+    assert_eq!(of(Value::Null, to_come), (now().to_string(), false));
 }
 
 #[test]

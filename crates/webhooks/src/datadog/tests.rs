@@ -28,6 +28,7 @@ fn the_default_body_is_paired_by_the_monitor_in_its_text_and_the_scope_in_its_ti
     assert_eq!(fired.severity, Severity::Critical);
     assert_eq!((fired.label("host"), fired.label("server")), (Some("db-1"), Some("db-1")));
     assert_eq!(fired.starts_at.to_string(), "2024-12-11T15:15:32Z");
+    assert!(fired.is_start_known);
     assert_eq!(fired.generator_url, "https://app.datadoghq.com/monitors/77");
     let mut body = default_body("[Recovered on {host:db-1}] Disk is full");
     (body["id"], body["date"]) = (json!("2"), json!("1733930232000"));
@@ -43,6 +44,8 @@ fn the_same_episode_starts_at_the_same_time_however_often_it_is_said() {
     again["date"] = json!("1733937332000");
     let fired = read_json(&default_body("[Triggered on {host:db-1}] Disk is full")).unwrap();
     assert_eq!(read_json(&again).unwrap().starts_at, fired.starts_at);
+    again["body"] = json!("");
+    assert!(!read_json(&again).unwrap().is_start_known, "its date is the event's");
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl AlertAt<'_> {
         let status = self.status()?;
         let labels = self.pairs(&mapping.labels)?;
         let name = self.field(&mapping.name)?.filter(|name| !name.is_empty());
+        let starts_at = self.time(mapping.starts_at.as_ref())?;
         let ends_at = self.time(mapping.ends_at.as_ref())?;
         let url = mapping.generator_url.as_ref().map(|url| self.field(url)).transpose()?.flatten();
         Ok(Alert {
@@ -41,7 +42,8 @@ impl AlertAt<'_> {
             severity: self.severity(&labels, severities)?,
             labels,
             annotations: self.pairs(&mapping.annotations)?,
-            starts_at: self.time(mapping.starts_at.as_ref())?.unwrap_or(now),
+            starts_at: starts_at.unwrap_or(now),
+            is_start_known: starts_at.is_some(),
             ends_at: match status {
                 AlertStatus::Firing => ends_at,
                 AlertStatus::Resolved => Some(ends_at.unwrap_or(now)),

@@ -49,6 +49,7 @@ fn every_field_comes_from_where_the_settings_say() {
     assert_eq!((label("env"), label("size"), label("more")), (Some("prod"), Some("2.5"), None));
     assert_eq!(fired.annotations["description"], "97 %");
     assert_eq!(fired.starts_at.to_string(), "2024-12-11T15:15:35Z");
+    assert!(fired.is_start_known);
     assert_eq!((fired.generator_url.as_str(), fired.ends_at), ("http://m/7", None));
     let ended = read_json(settings(), &body(|a| a["state"] = json!(0))).unwrap().remove(0);
     assert_eq!((ended.is_firing(), &ended.fingerprint), (false, &fired.fingerprint));
@@ -64,6 +65,7 @@ fn one_object_is_one_alert_and_little_is_needed() {
     let alert = read_json(settings, &json!({"id": "probe-1"})).unwrap().remove(0);
     assert_eq!((alert.fingerprint.as_str(), alert.name.as_str()), ("probe-1", "Probe"));
     assert_eq!(alert.starts_at.to_string(), "2026-01-01T00:00:00Z");
+    assert!(!alert.is_start_known);
     assert_eq!(alert.severity, Severity::Warning);
 }
 

@@ -20,6 +20,7 @@ fn alert(labels: &[(&str, &str)]) -> Alert {
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         annotations: [].into(),
         starts_at: Timestamp::UNIX_EPOCH,
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }

@@ -30,6 +30,7 @@ fn alert(source: &str, number: usize) -> Alert {
         .into(),
         annotations: [].into(),
         starts_at: at(0),
+        is_start_known: true,
         ends_at: None,
         generator_url: String::new(),
     }
