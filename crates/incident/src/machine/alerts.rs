@@ -118,7 +118,7 @@ impl Step<'_> {
         known.alert = new.into_owned();
         known.suppressed_by = None;
         if !is_change {
-            let is_worse = new.is_firing() && new.severity > self.incident.severity;
+            let is_worse = alert.is_firing() && alert.severity > self.incident.severity;
             return match (contradicts, is_worse) {
                 (true, _) => News::Changed,
                 (false, true) => News::Raised,
