@@ -4,6 +4,7 @@
 mod address;
 mod clock;
 mod config;
+mod file_stamp;
 mod health;
 mod http;
 mod identity;
@@ -21,6 +22,7 @@ mod watched_secret;
 pub use address::advertised_url;
 pub use clock::{Clock, ManualClock, WallClock};
 pub use config::{ConfigError, Configuration, Env, load_config, parse_yaml, read_yaml};
+pub use file_stamp::FileStamp;
 pub use health::Health;
 pub use http::{ConnectionLimits, Listen, PeerCertificate, ServeError, TlsConfig, serve, serve_at};
 pub use identity::ProcessIdentity;

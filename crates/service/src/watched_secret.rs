@@ -1,15 +1,14 @@
 //! A credential whose file counts as it is now: somebody puts another into it, and a second later
 //! the old one is worth nothing. Whoever asks never waits for the file, which is looked at beside.
 
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::{Process, Secret};
+use crate::{FileStamp, Process, Secret};
 
 /// How often a file is looked at. It is read only when its size, time or identity changed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,15 +27,7 @@ pub struct WatchedSecret {
 #[derive(Clone, Debug)]
 struct State {
     secret: Option<Arc<Secret>>,
-    stamp: Option<Stamp>,
-}
-
-/// What tells one content of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
+    stamp: Option<FileStamp>,
 }
 
 impl WatchedSecret {
@@ -82,7 +73,7 @@ impl WatchedSecret {
 
     fn look(&self) {
         let before = self.state.read().unwrap_or_else(PoisonError::into_inner).stamp.clone();
-        let stamp = std::fs::metadata(&self.path).ok().map(|found| Stamp::of(&found));
+        let stamp = FileStamp::of(&self.path).ok();
         if stamp == before {
             return;
         }
@@ -106,24 +97,13 @@ impl WatchedSecret {
     }
 }
 
-impl Stamp {
-    fn of(found: &Metadata) -> Self {
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(found);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Self { modified: found.modified().ok(), length: found.len(), inode }
-    }
-}
-
 fn is_absent(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn load(path: &Path, check: SecretCheck) -> anyhow::Result<State> {
     let what = || format!("read secret file {}", path.display());
-    // The stamp is older than what is read: a change in between is seen the next time.
-    let stamp = Stamp::of(&std::fs::metadata(path).with_context(what)?);
+    let stamp = FileStamp::of(path).with_context(what)?;
     let secret = Secret::from_file(path)?;
     let checked = check(secret.reveal());
     checked.map_err(|why| anyhow::anyhow!("secret file {} {why}", path.display()))?;

@@ -3,13 +3,12 @@
 //! identity changed.
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 
-use service::ConfigError;
+use service::{ConfigError, FileStamp};
 
 /// Largest file.
 const FILE_BYTES: u64 = 16 << 20;
@@ -21,7 +20,7 @@ pub(super) struct Watched<T> {
     path: PathBuf,
     reading: Reading<T>,
     current: RwLock<Arc<T>>,
-    stamp: Mutex<Option<Stamp>>,
+    stamp: Mutex<Option<FileStamp>>,
 }
 
 /// What another look at a file has shown.
@@ -38,7 +37,7 @@ impl<T> Watched<T> {
     /// # Errors
     /// The file cannot be read or makes no sense.
     pub(super) fn open(path: &Path, reading: Reading<T>) -> Result<Self, ConfigError> {
-        let stamp = Stamp::of(path);
+        let stamp = FileStamp::of(path).ok();
         let current = reading(&read(path)?, &path.display().to_string())?;
         Ok(Self {
             path: path.to_owned(),
@@ -59,8 +58,7 @@ impl<T> Watched<T> {
     /// Reads the file if it changed since it was read last. Blocks.
     pub(super) fn look(&self) -> Look {
         let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken before the content: what is written meanwhile is seen at the next look.
-        let newest = Stamp::of(&self.path);
+        let newest = FileStamp::of(&self.path).ok();
         if *stamp == newest {
             return Look::Same;
         }
@@ -95,28 +93,6 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         return Err(ConfigError::Read { path: path.to_owned(), source });
     }
     Ok(text)
-}
-
-/// What tells one content of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        std::fs::metadata(path).ok().map(|found| Self::read(&found))
-    }
-
-    fn read(found: &Metadata) -> Self {
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(found);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Self { modified: found.modified().ok(), length: found.len(), inode }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -17,6 +16,8 @@ use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier}
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::FileStamp;
 
 /// Where a listener's certificate is. All files are PEM.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,15 +66,12 @@ impl TlsConfig {
 
     fn stamps(&self) -> Stamps {
         let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
-        paths.map(|path| {
-            let metadata = std::fs::metadata(path?).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        })
+        paths.map(|path| FileStamp::of(path?).ok())
     }
 }
 
-/// When the three files were changed last, and their sizes.
-type Stamps = [Option<(SystemTime, u64)>; 3];
+/// The three files as they were when they were read.
+type Stamps = [Option<FileStamp>; 3];
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let reading = || format!("read the certificates {}", path.display());
