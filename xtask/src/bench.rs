@@ -1,4 +1,4 @@
-//! `cargo xtask bench a2a|pipeline|flood|start`: builds what is measured in release, gets what it is
+//! `cargo xtask bench a2a|pipeline|start|ingest|storm|flood`: builds what is measured in release, gets what it is
 //! measured against, and runs the measuring program.
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::ensure;
 
-use crate::programs::{self, ALERTMANAGER, PYTHON};
+use crate::programs::{self, ALERTMANAGER, PYTHON, WRK};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,6 +37,18 @@ enum Subject {
     /// The start of ingress, with an empty database and with 1,000,000 incidents
     Start {
         /// Given to the measuring program, such as `--incidents 10000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Webhooks a second beside a bare server, on SQLite and PostgreSQL; latency, memory
+    Ingest {
+        /// Given to the measuring program, such as `--rounds 3` or `--sqlite-only`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Webhooks that come by the clock, 2,000 a second
+    Storm {
+        /// Given to the measuring program, such as `--rate 5000`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -72,6 +84,15 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         Subject::Start { arguments } => {
             build(root, &PROGRAMS)?;
             bench.arg("start").arg("--binaries").arg(&binaries).args(arguments);
+        }
+        Subject::Ingest { arguments } => {
+            programs::require([WRK])?;
+            build(root, &["ingress"])?;
+            bench.arg("ingest").arg("--binaries").arg(&binaries).args(arguments);
+        }
+        Subject::Storm { arguments } => {
+            build(root, &["ingress"])?;
+            bench.arg("storm").arg("--binaries").arg(&binaries).args(arguments);
         }
     }
     run_to_end(&mut bench)?;

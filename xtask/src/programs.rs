@@ -38,6 +38,11 @@ pub(crate) const POSTGRES: Program = Program {
     package: "postgresql",
     elsewhere: "https://www.postgresql.org/download/ (or `brew install postgresql`)",
 };
+pub(crate) const WRK: Program = Program {
+    names: &["wrk"],
+    package: "wrk",
+    elsewhere: "https://github.com/wg/wrk (or `brew install wrk`)",
+};
 pub(crate) const PYTHON: Program = Program {
     names: &["python3"],
     package: "python3-venv",

@@ -7,7 +7,8 @@ use crate::http::post;
 
 /// The variable that tells ingress where the token is.
 pub const TOKEN_FILE: &str = "ALERTMANAGER_WEBHOOK_TOKEN_FILE";
-const TOKEN: &str = "only-the-benchmark-knows-this";
+/// What a webhook shows.
+pub const TOKEN: &str = "only-the-benchmark-knows-this";
 
 /// Writes the token that `webhook` shows.
 ///

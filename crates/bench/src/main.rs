@@ -2,8 +2,12 @@
 //! (`pipeline`), its start (`start`).
 
 mod a2a;
+mod fill;
+mod ground;
+mod ingest;
 mod pipeline;
 mod start;
+mod storm;
 
 use clap::Parser;
 
@@ -16,6 +20,10 @@ enum Bench {
     Pipeline(pipeline::Args),
     /// From the start of ingress until it serves, with an empty database and with a full one
     Start(start::Args),
+    /// Webhooks a second through ingress beside a bare server with a group commit
+    Ingest(ingest::Args),
+    /// Webhooks that come by the clock, whether or not the ones before are answered
+    Storm(storm::Args),
 }
 
 #[tokio::main]
@@ -24,5 +32,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::A2a(args) => a2a::run(args).await,
         Bench::Pipeline(args) => pipeline::run(args).await,
         Bench::Start(args) => start::run(args).await,
+        Bench::Ingest(args) => ingest::run(args).await,
+        Bench::Storm(args) => storm::run(args).await,
     }
 }

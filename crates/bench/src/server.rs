@@ -63,6 +63,24 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Processor time it has used, of user and kernel together.
+    ///
+    /// # Errors
+    /// The process is gone, or this is not Linux.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, in parentheses, may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |index: usize| -> anyhow::Result<u64> {
+            Ok(fields.get(index).context("a short stat")?.parse()?)
+        };
+        // Linux counts in hundredths of a second for every program.
+        Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if self.child.kill().is_ok() {

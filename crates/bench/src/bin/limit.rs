@@ -1,17 +1,20 @@
 //! The limit: what a bare axum server with a SQLite group commit does on this machine. It reads a
-//! request, commits one row, and answers; no protocol, no agent. Ratios are taken to it.
+//! request, commits one row, and answers; no protocol, no agent. Ratios are taken to it. On
+//! PostgreSQL it is the other end: one transaction for each request.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::Context;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use clap::Parser;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -20,13 +23,15 @@ use uuid::Uuid;
 
 /// Requests that wait for a commit, and the largest batch.
 const QUEUE: usize = 1024;
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, body TEXT)";
 
 #[derive(Debug, Parser)]
 struct Args {
     #[arg(long)]
     listen: SocketAddr,
+    /// A SQLite file, or a `postgres://` URL
     #[arg(long)]
-    database: PathBuf,
+    database: String,
 }
 
 struct Row {
@@ -35,39 +40,53 @@ struct Row {
     committed: oneshot::Sender<()>,
 }
 
+/// Where a row goes.
+#[derive(Clone)]
+enum Rows {
+    /// To the committer, which takes what waits.
+    Grouped(mpsc::Sender<Row>),
+    /// Each in a transaction of its own.
+    Alone(PgPool),
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let options = SqliteConnectOptions::new()
-        .filename(&args.database)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let pool = SqlitePool::connect_with(options).await?;
-    sqlx::query("CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, body TEXT) STRICT")
-        .execute(&pool)
-        .await?;
-    let (rows, queue) = mpsc::channel(QUEUE);
     let mut committer = JoinSet::new();
-    committer.spawn(commit(pool, queue));
-    let routes = Router::new().route("/a2a", post(take)).with_state(rows);
+    let rows = if args.database.starts_with("postgres:") {
+        let pool = PgPool::connect(&args.database).await?;
+        sqlx::query(TABLE).execute(&pool).await?;
+        Rows::Alone(pool)
+    } else {
+        let options = SqliteConnectOptions::new()
+            .filename(&args.database)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePool::connect_with(options).await?;
+        sqlx::query(TABLE).execute(&pool).await?;
+        let (rows, queue) = mpsc::channel(QUEUE);
+        committer.spawn(commit(pool, queue));
+        Rows::Grouped(rows)
+    };
+    let routes = Router::new()
+        .route("/a2a", post(take_message))
+        .route("/webhooks/alertmanager", post(take_webhook))
+        .with_state(rows);
     let listener = TcpListener::bind(args.listen).await?.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             eprintln!("TCP_NODELAY not set: {error}");
         }
     });
+    let serving = axum::serve(listener, routes).into_future();
     tokio::select! {
-        served = axum::serve(listener, routes).into_future() => {
-            served.context("the listener ended")
-        }
-        ended = committer.join_next() => {
-            ended.context("there is one")??.context("the committer ended")
-        }
+        served = serving => served.context("the listener ended"),
+        Some(ended) = committer.join_next() => ended?.context("the committer ended"),
     }
 }
 
-async fn take(
-    State(rows): State<mpsc::Sender<Row>>,
+async fn take_message(
+    State(rows): State<Rows>,
     Json(request): Json<Value>,
 ) -> Result<Json<Value>, StatusCode> {
     let (id, context_id) = (new_id(), new_id());
@@ -76,11 +95,52 @@ async fn take(
         "status": {"state": "TASK_STATE_COMPLETED"},
         "history": [request["params"]["message"]],
     });
-    let (committed, wait) = oneshot::channel();
-    let row = Row { id, body: task.to_string(), committed };
-    rows.send(row).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    wait.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    rows.commit(id, task.to_string()).await?;
     Ok(Json(json!({"jsonrpc": "2.0", "id": request["id"], "result": {"task": task}})))
+}
+
+/// As little of a webhook as anybody must read.
+#[derive(Deserialize)]
+struct Webhook<'a> {
+    #[serde(borrow)]
+    alerts: Vec<Alert<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Alert<'a> {
+    fingerprint: &'a str,
+}
+
+async fn take_webhook(State(rows): State<Rows>, body: Bytes) -> Result<Json<Value>, StatusCode> {
+    let text = std::str::from_utf8(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let webhook: Webhook<'_> = serde_json::from_str(text).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let fingerprint = webhook.alerts.first().map(|alert| alert.fingerprint);
+    let answer = json!({ "fingerprint": fingerprint });
+    rows.commit(new_id(), text.to_owned()).await?;
+    Ok(Json(answer))
+}
+
+impl Rows {
+    async fn commit(&self, id: String, body: String) -> Result<(), StatusCode> {
+        match self {
+            Self::Grouped(queue) => {
+                let (committed, wait) = oneshot::channel();
+                let row = Row { id, body, committed };
+                queue.send(row).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+                wait.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Self::Alone(pool) => {
+                alone(pool, &id, &body).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+            }
+        }
+    }
+}
+
+async fn alone(pool: &PgPool, id: &str, body: &str) -> sqlx::Result<()> {
+    let mut transaction = pool.begin().await?;
+    let insert = sqlx::query("INSERT INTO task (id, body) VALUES ($1, $2)").bind(id).bind(body);
+    insert.execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 #[expect(clippy::disallowed_methods, reason = "nothing of a measurement is replayed")]
