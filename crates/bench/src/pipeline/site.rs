@@ -129,7 +129,7 @@ impl Site {
             ("RESOLUTION_AGENT_URL", &roles[1]),
             ("TICKETING_AGENT_URL", &roles[2]),
         ];
-        let ingress = ground.start("ingress", "", &ingress)?;
+        let ingress = ground.start("ingress", "storm: {incidents: 0}\n", &ingress)?;
         let address = ingress.address;
         let others = [resolution, diagnostic, ticketing, deployment, system_monitor, log_analyzer];
         let programs = std::iter::once(ingress).chain(others).collect();
