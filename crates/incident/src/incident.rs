@@ -64,7 +64,7 @@ pub struct Incident {
 }
 
 /// Alerts that an incident keeps whole; of more it knows how many there are.
-pub const ALERTS_KEPT: usize = 100;
+pub const ALERTS_KEPT: usize = 25;
 
 /// Alerts that an incident knows the number of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

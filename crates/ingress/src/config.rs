@@ -157,7 +157,7 @@ impl Default for Config {
             prometheus_url: None,
             grafana_url: None,
             body_bytes: 8 << 20,
-            queue_capacity: 1024,
+            queue_capacity: 4096,
             queue_bytes: 64 << 20,
             journal: JournalConfig::default(),
         }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{ACTOR, Effect, Step};
-use crate::{Alert, EntryKind, Phase, ResolvedBy, Severity, TimelineEntry, TrackedAlert};
+use crate::{
+    Alert, EntryKind, OtherAlerts, Phase, ResolvedBy, Severity, TimelineEntry, TrackedAlert,
+};
 
 /// Characters kept of what silences an alert: hostile text.
 const BY_CHARS: usize = 200;
@@ -68,10 +70,12 @@ impl Step<'_> {
         severity: Severity,
     ) {
         let others = &mut self.incident.others;
+        let before = *others;
         others.total = others.total.saturating_add(new);
         others.firing = others.firing.saturating_add(fired).saturating_sub(resolved);
         others.reported_at = Some(self.now);
-        let is_any_firing = others.firing > 0;
+        let after = *others;
+        let is_any_firing = after.firing > 0;
         // A source that still reports alerts of an incident that is over contradicts that.
         let contradicts = is_any_firing && resolved == 0 && self.incident.phase.is_final();
         if fired == 0 && resolved == 0 && !contradicts {
@@ -80,21 +84,28 @@ impl Step<'_> {
             }
             return;
         }
-        let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
-        let (kind, summary) = match contradicts && fired == 0 {
-            true => (EntryKind::AlertFired, "other alerts still fire".to_owned()),
-            false => (kind, format!("of the other alerts {fired} fire, {resolved} are resolved")),
-        };
-        let detail = json!({"fired": fired, "resolved": resolved,
-            "total": self.incident.others.total, "firing": self.incident.others.firing});
-        self.effects.push(Effect::Record(
-            TimelineEntry::new(self.now, ACTOR, kind, summary).with_detail(detail),
-        ));
+        if contradicts || is_worth_telling(before, after) {
+            self.tell_of_others(fired, resolved, contradicts && fired == 0);
+        }
         if is_any_firing && (fired > 0 || contradicts) {
             self.fired(severity);
         } else {
             self.alert_gone();
         }
+    }
+
+    fn tell_of_others(&mut self, fired: u64, resolved: u64, still_fire: bool) {
+        let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
+        let OtherAlerts { total, firing, .. } = self.incident.others;
+        let (kind, summary) = match still_fire {
+            true => (EntryKind::AlertFired, "other alerts still fire".to_owned()),
+            false => (kind, format!("{firing} of {total} other alerts fire")),
+        };
+        let detail =
+            json!({"fired": fired, "resolved": resolved, "total": total, "firing": firing});
+        self.effects.push(Effect::Record(
+            TimelineEntry::new(self.now, ACTOR, kind, summary).with_detail(detail),
+        ));
     }
 
     /// Takes the report into the list of alerts.
@@ -235,4 +246,11 @@ impl Step<'_> {
         self.forget_flapping();
         self.effects.extend([Effect::CancelResolution, Effect::SyncTicket]);
     }
+}
+
+/// Whether other alerts began or ceased to fire, or are twice as many: a storm is told of now and then,
+/// not by each of its thousands.
+fn is_worth_telling(before: OtherAlerts, after: OtherAlerts) -> bool {
+    (before.firing == 0) != (after.firing == 0)
+        || after.total.checked_ilog2() > before.total.checked_ilog2()
 }
