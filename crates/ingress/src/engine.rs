@@ -3,6 +3,7 @@
 //! refused by the store, and decided anew. Nothing happens outside a commit.
 
 mod admission;
+mod believable;
 mod book;
 mod decide;
 mod draft;
@@ -40,6 +41,7 @@ use outbox_time::OutboxTime;
 use turns::Turns;
 
 pub(crate) use admission::{Admission, Room};
+pub(crate) use believable::is_ahead;
 pub(crate) use draft::Work;
 pub(crate) use wake::{Follower, IDLE, Wake};
 

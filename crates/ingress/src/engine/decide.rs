@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use store::{AlertKey, AlertWrite, Related, Repeat};
 
+use super::believable::believable;
 use super::book::{Book, Change};
 use super::draft::Draft;
 use super::held;
@@ -84,6 +85,8 @@ impl<'a> Decision<'a> {
     /// Takes a report, and returns the incident that its alert is in.
     pub(super) fn take(&mut self, report: Report<'_>) -> Option<IncidentId> {
         let alert_key = AlertKey::of(report.alert);
+        let believed = believable(report.alert, self.now);
+        let report = Report { alert: &believed, ..report };
         let (mut known, (told, alert)) = match self.alerts.remove(&alert_key) {
             Some(known) => {
                 let told = known.told_by(report.alert);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use store::AlertRow;
 
 use super::listing::{Listed, Listing, Standing};
+use crate::engine::is_ahead;
 
 /// What was answered to one question.
 #[derive(Debug)]
@@ -37,12 +38,17 @@ impl Answered<'_> {
             None if self.is_whole && row.last_at < self.asked_at => Difference::Gone,
             None => Difference::None,
             Some(listed) => match listed.standing {
-                Standing::Firing if listed.starts_at > row.alert.starts_at => Difference::FiresAnew,
+                Standing::Firing if self.is_newer(listed, row) => Difference::FiresAnew,
                 Standing::Suppressed => Difference::Suppressed(listed.suppressed_by()),
                 Standing::Firing => Difference::Fires,
                 Standing::Elsewhere => Difference::None,
             },
         }
+    }
+
+    /// Whether it is listed with a newer start. One in a time to come says nothing: it is kept otherwise.
+    fn is_newer(&self, listed: &Listed<'_>, row: &AlertRow) -> bool {
+        listed.starts_at > row.alert.starts_at && !is_ahead(listed.starts_at, self.asked_at)
     }
 
     /// Since when an alert fires that is listed as firing, and that the store does not know, or knows
@@ -54,7 +60,7 @@ impl Answered<'_> {
         was_suppressed: bool,
     ) -> Option<Timestamp> {
         let Some(row) = row else { return Some(listed.starts_at) };
-        if listed.starts_at > row.alert.starts_at {
+        if self.is_newer(listed, row) {
             return Some(listed.starts_at);
         }
         if row.alert.is_firing() {
@@ -148,6 +154,7 @@ mod tests {
         assert_eq!(of_firing(fires(10), &firing(10, 20)), Difference::Fires);
         assert_eq!(of_firing(fires(9), &firing(10, 20)), Difference::Fires, "its start moved back");
         assert_eq!(of_firing(fires(50), &firing(10, 20)), Difference::FiresAnew);
+        assert_eq!(of_firing(fires(9_000), &firing(10, 20)), Difference::Fires, "to come");
         let silenced = Some(listed(Standing::Suppressed, 10, 90));
         let suppressed = Difference::Suppressed("silence 5f2c".into());
         assert_eq!(of_firing(silenced, &firing(10, 20)), suppressed);
