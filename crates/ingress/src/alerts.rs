@@ -12,6 +12,9 @@ use store::{AlertKey, AlertRow};
 use crate::error::{ApiError, BadField};
 use crate::routes::{Api, page_limit, parse_id, read_query};
 
+/// Bytes of texts in one answer, which waits in memory for its reader. The last page is the empty one.
+const PAGE_BYTES: usize = 1 << 20;
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct AlertsQuery {
     limit: Option<u32>,
@@ -49,7 +52,13 @@ pub(crate) async fn list(
     let after = query.after.as_deref().map(parse_cursor).transpose()?;
     api.find(id).await?;
     let rows = api.engine.store.alerts_of(id, after, limit).await?;
-    Ok(Json(rows.into_iter().map(AlertView::from).collect()))
+    let mut bytes = 0;
+    let fits = |row: &AlertRow| {
+        let is_first = bytes == 0;
+        bytes += row.alert.text_bytes();
+        is_first || bytes <= PAGE_BYTES
+    };
+    Ok(Json(rows.into_iter().take_while(fits).map(AlertView::from).collect()))
 }
 
 /// The name of a source holds no colon; a fingerprint may.

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use http::HeaderMap;
+use incident::Alert;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use crate::limits::ALERT_BYTES;
 use crate::{BadField, JsonMapping, Reading, Severities};
 use crate::{alertmanager, cloudevents, datadog, grafana, pagerduty};
 
@@ -63,11 +65,21 @@ impl Format {
             Self::CloudEvents => cloudevents::read(source, headers, text, severities, now),
             Self::Json(mapping) => mapping.read(source, text, severities, now),
         }?;
-        for alert in &mut reading.alerts {
+        for (index, alert) in reading.alerts.iter_mut().enumerate() {
+            check_size(index, alert)?;
             alert.starts_at = in_milliseconds(alert.starts_at);
         }
         Ok(reading)
     }
+}
+
+fn check_size(index: usize, alert: &Alert) -> Result<(), BadField> {
+    let bytes = alert.text_bytes();
+    if bytes <= ALERT_BYTES {
+        return Ok(());
+    }
+    let why = format!("has texts of {bytes} bytes; at most {ALERT_BYTES}");
+    Err(BadField::new(format!("alerts[{index}]"), why))
 }
 
 /// Alertmanager tells the start of an alert in nanoseconds to a webhook, and in milliseconds to whoever
@@ -123,6 +135,7 @@ impl<'de> Deserialize<'de> for Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     fn read(body: &[u8]) -> Result<Reading, BadField> {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -137,6 +150,22 @@ mod tests {
         let alert = read(body).unwrap().alerts.remove(0);
         assert_eq!(alert.starts_at.to_string(), "2026-01-01T00:00:00.123Z");
         assert_eq!(alert.ends_at.unwrap().to_string(), "2026-01-01T00:00:01.123987654Z");
+    }
+
+    #[test]
+    fn an_alert_of_too_many_texts_is_refused_whichever_is_long() {
+        let labels = |count: usize| {
+            let label = |number| format!(r#""l{number}": "{}""#, "x".repeat(limits::VALUE_BYTES));
+            let labels: Vec<String> = (0..count).map(label).collect();
+            format!(
+                r#"{{"alerts": [{{"status": "firing", "labels": {{{}}},
+                "startsAt": "2026-01-01T00:00:00Z"}}]}}"#,
+                labels.join(",")
+            )
+        };
+        assert_eq!(read(labels(1).as_bytes()).unwrap().alerts.len(), 1);
+        let error = read(labels(2).as_bytes()).unwrap_err();
+        assert!(error.field == "alerts[0]" && error.why.contains("at most 131072"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,10 @@ use store::Stored;
 use super::draft::Draft;
 use crate::policy::{StormConfig, Summary};
 
+/// Bytes of texts of the alerts that an incident keeps whole, unless those grow later: it is read and
+/// written with all of them whenever anything of it changes.
+const KEPT_BYTES: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct Book<'a> {
     now: Timestamp,
@@ -235,7 +239,11 @@ fn has(incident: &Incident, alert: &Alert) -> bool {
     })
 }
 
-/// Whether the incident keeps the alert whole.
+/// Whether the incident keeps the alert whole: the first, and as many more as there is room for.
 fn keeps(incident: &Incident, alert: &Alert) -> bool {
-    incident.alerts.len() < ALERTS_KEPT || has(incident, alert)
+    if incident.alerts.is_empty() || has(incident, alert) {
+        return true;
+    }
+    let kept: usize = incident.alerts.iter().map(|tracked| tracked.alert.text_bytes()).sum();
+    incident.alerts.len() < ALERTS_KEPT && kept + alert.text_bytes() <= KEPT_BYTES
 }

@@ -100,10 +100,8 @@ impl Ingress {
                 ensure!(is_new, "alert {id} is there twice");
             }
             match page.last() {
-                Some(last) if page.len() == PAGE => {
-                    after = format!("&after={}", text(&last["cursor"])?)
-                }
-                _ => return Ok(()),
+                Some(last) => after = format!("&after={}", text(&last["cursor"])?),
+                None => return Ok(()),
             }
         }
     }
