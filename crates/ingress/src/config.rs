@@ -21,6 +21,11 @@ use crate::{AlertmanagerPeer, Mapping, Reconciliation, sources};
 /// The source that the environment speaks of.
 const ALERTMANAGER: &str = "alertmanager";
 
+/// Places in the queue at most.
+const QUEUE_MOST: usize = 1 << 20;
+/// The longest time of a setting: ten years.
+const SECONDS_MOST: u64 = 10 * 365 * 24 * 3600;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -191,6 +196,31 @@ impl Config {
         all
     }
 
+    /// No time is so long that a clock cannot be set to its end.
+    fn check_times(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let times = [
+            ("limits.diagnosis_seconds", limits.diagnosis_seconds),
+            ("limits.resolution_seconds", limits.resolution_seconds),
+            ("limits.approval_seconds", limits.approval_seconds),
+            ("limits.quiet_seconds", limits.quiet_seconds),
+            ("limits.reopen_seconds", limits.reopen_seconds),
+            ("limits.reminder_seconds", limits.reminder_seconds),
+            ("limits.flap_window_seconds", limits.flap_window_seconds),
+            ("limits.flap_quiet_seconds", limits.flap_quiet_seconds),
+            ("storm.seconds", self.storm.seconds),
+            ("lease_seconds", self.lease_seconds),
+            ("ticket_retry_seconds", self.ticket_retry_seconds),
+            ("reconcile_seconds", self.reconcile_seconds),
+        ];
+        match times.into_iter().find(|(_, seconds)| *seconds > SECONDS_MOST) {
+            Some((field, _)) => {
+                Err(ConfigError::setting(field, format!("must be {SECONDS_MOST} at most")))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
     }
@@ -236,9 +266,14 @@ impl Configuration for Config {
         if self.queue_capacity == 0 {
             return zero("queue_capacity");
         }
+        if self.queue_capacity > QUEUE_MOST {
+            let why = format!("must be {QUEUE_MOST} at most");
+            return Err(ConfigError::setting("queue_capacity", why));
+        }
         if self.queue_bytes == 0 {
             return zero("queue_bytes");
         }
+        self.check_times()?;
         self.journal.validate()?;
         if self.ticket_retry_seconds == 0 {
             return zero("ticket_retry_seconds");
@@ -346,6 +381,23 @@ mod tests {
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_no_clock_and_no_queue_can_hold_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ingress.yaml");
+        for (text, field) in [
+            ("queue_capacity: 18446744073709551615", "queue_capacity"),
+            ("limits: {diagnosis_seconds: 18446744073709551615}", "limits.diagnosis_seconds"),
+            ("limits: {flap_quiet_seconds: 315360001}", "limits.flap_quiet_seconds"),
+            ("storm: {seconds: 18446744073709551615}", "storm.seconds"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let read = service::load_config::<Config>(Some(&path), &Env::fixed([]));
+            let error = read.unwrap_err().to_string();
+            assert!(error.starts_with(&format!("setting `{field}`: must be ")), "{error}");
         }
     }
 
