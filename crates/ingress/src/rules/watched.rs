@@ -85,7 +85,7 @@ impl<T> fmt::Debug for Watched<T> {
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let mut text = String::new();
-    let read = File::open(path)
+    let read = open(path)
         .and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text))
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     if read as u64 > FILE_BYTES {
@@ -93,6 +93,14 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         return Err(ConfigError::Read { path: path.to_owned(), source });
     }
     Ok(text)
+}
+
+/// Opens a file, and nothing that keeps its reader waiting for a writer.
+fn open(path: &Path) -> std::io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("is no regular file"));
+    }
+    File::open(path)
 }
 
 #[cfg(test)]
@@ -125,5 +133,21 @@ mod tests {
         std::fs::write(&path, "333\n").unwrap();
         assert!(matches!(watched.look(), Look::Taken));
         assert_eq!(*watched.now(), 333);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("number.yaml");
+        std::fs::write(&path, "1\n").unwrap();
+        let watched = number(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(matches!(watched.look(), Look::Refused(ConfigError::Read { .. })));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "22\n").unwrap();
+        assert!(matches!(watched.look(), Look::Taken));
+        assert_eq!(*watched.now(), 22);
     }
 }
