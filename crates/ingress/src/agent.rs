@@ -14,6 +14,8 @@ use crate::routes::Api;
 
 /// The name of this source in alerts.
 const SOURCE: &str = "a2a";
+/// The same for callers that do not prove who they are; no source in the settings has such a name.
+const ANYBODY: &str = "a2a:anybody";
 /// Longest report kept.
 const REPORT_CHARS: usize = 2_000;
 
@@ -53,10 +55,13 @@ impl IngressAgent {
 
     async fn report(&self, job: &Job, mut alerts: Vec<Alert>) -> Result<(), AgentError> {
         check(&alerts).map_err(AgentError::Rejected)?;
+        let is_authenticated = !job.owner.principal.is_empty();
+        let source = if is_authenticated { SOURCE } else { ANYBODY };
         // A peer speaks for itself only: what it reports never ends another source's alert.
-        alerts.iter_mut().for_each(|alert| alert.source = SOURCE.into());
+        alerts.iter_mut().for_each(|alert| alert.source = source.into());
         let body = json!({"task": job.task.id, "alerts": alerts}).to_string();
-        let incidents = self.api.take_alerts(SOURCE, body, alerts).await.map_err(to_agent_error)?;
+        let taken = self.api.take_alerts(source, is_authenticated, body, alerts).await;
+        let incidents = taken.map_err(to_agent_error)?;
         let names: Vec<String> = incidents.iter().map(IncidentId::to_string).collect();
         let part = Part::data(json!({ "incidents": names }));
         job.updates.put_artifact(Artifact::new("incidents", vec![part])).await?;

@@ -81,11 +81,11 @@ impl Api {
     pub(crate) async fn take_alerts(
         &self,
         source: &str,
+        is_authenticated: bool,
         body: String,
         alerts: Vec<Alert>,
     ) -> Result<Vec<IncidentId>, ApiError> {
-        let room = self.engine.admission().reserve(Some(body.len()), true).await?;
-        let is_authenticated = self.sources.get(source).is_none_or(|it| it.is_authenticated());
+        let room = self.engine.admission().reserve(Some(body.len()), is_authenticated).await?;
         let source = source.into();
         let delivery = Delivery { source, is_authenticated, alerts, body, as_of: None };
         self.engine.accept(delivery, room).await
