@@ -103,6 +103,9 @@ fn is_absent(error: &anyhow::Error) -> bool {
 
 fn load(path: &Path, check: SecretCheck) -> anyhow::Result<State> {
     let what = || format!("read secret file {}", path.display());
+    // Reading a pipe would wait for whoever writes into it.
+    let is_file = std::fs::metadata(path).with_context(what)?.is_file();
+    anyhow::ensure!(is_file, "secret file {} is no regular file", path.display());
     let stamp = FileStamp::of(path).with_context(what)?;
     let secret = Secret::from_file(path)?;
     let checked = check(secret.reveal());
