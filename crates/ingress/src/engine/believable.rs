@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use incident::Alert;
 use jiff::{SignedDuration, Timestamp};
 
-/// How far the clock of a sender may be ahead.
-const AHEAD: SignedDuration = SignedDuration::from_mins(10);
+/// How far the clock of a sender may be ahead: more than the hour that clocks are wrong by when summer
+/// ends.
+const AHEAD: SignedDuration = SignedDuration::from_hours(2);
 
 /// Whether a time is one that a sender cannot know yet.
 pub(crate) fn is_ahead(at: Timestamp, now: Timestamp) -> bool {

@@ -185,8 +185,8 @@ async fn a_storm_on_one_target_is_one_incident_with_a_diagnosis_and_a_ticket() {
     let ids = world.deliver(body(&storm)).await;
     let [id] = ids.as_slice() else { panic!("{} incidents", ids.len()) };
     let incident = world.until_ticket(id, "NeedsHuman").await;
-    assert_eq!(incident["alerts"].as_array().unwrap().len(), 100);
-    assert_eq!(incident["others"]["total"], 1_500);
+    assert_eq!(incident["alerts"].as_array().unwrap().len(), 25);
+    assert_eq!(incident["others"]["total"], 1_575);
     let why = incident["phase"]["reason"]["why"].as_str().unwrap();
     assert!(why.starts_with("no cause found"), "{why}");
 }
