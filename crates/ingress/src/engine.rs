@@ -12,6 +12,8 @@ mod hints;
 mod intake;
 mod known;
 mod outbox_time;
+#[cfg(test)]
+mod sample;
 mod turns;
 mod wake;
 

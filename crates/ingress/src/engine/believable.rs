@@ -36,41 +36,12 @@ fn millisecond(now: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use incident::{AlertStatus, Severity};
-
     use super::super::known::{Known, Told};
+    use super::super::sample::{at, firing, resolved};
     use super::*;
 
     const NOW: i64 = 100_000;
     const FAR: i64 = 200_000;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn alert(status: AlertStatus, starts_at: i64, ends_at: Option<i64>) -> Alert {
-        Alert {
-            source: "alertmanager".into(),
-            fingerprint: "f".into(),
-            status,
-            name: "A".into(),
-            severity: Severity::Warning,
-            labels: [].into(),
-            annotations: [].into(),
-            starts_at: at(starts_at),
-            is_start_known: true,
-            ends_at: ends_at.map(at),
-            generator_url: String::new(),
-        }
-    }
-
-    fn firing(starts_at: i64) -> Alert {
-        alert(AlertStatus::Firing, starts_at, None)
-    }
-
-    fn resolved(starts_at: i64, ends_at: i64) -> Alert {
-        alert(AlertStatus::Resolved, starts_at, Some(ends_at))
-    }
 
     /// What is told at `now`, and what is known then.
     fn told(known: &Alert, report: &Alert, now: i64) -> (Told, Alert) {

@@ -123,37 +123,10 @@ pub(super) enum Writes {
 
 #[cfg(test)]
 mod tests {
-    use incident::{AlertStatus, Severity};
+    use incident::Severity;
 
+    use super::super::sample::{firing, resolved};
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
-    }
-
-    fn alert(status: AlertStatus, starts_at: i64, ends_at: Option<i64>) -> Alert {
-        Alert {
-            source: "alertmanager".into(),
-            fingerprint: "f".into(),
-            status,
-            name: "A".into(),
-            severity: Severity::Warning,
-            labels: [].into(),
-            annotations: [].into(),
-            starts_at: at(starts_at),
-            is_start_known: true,
-            ends_at: ends_at.map(at),
-            generator_url: String::new(),
-        }
-    }
-
-    fn firing(starts_at: i64) -> Alert {
-        alert(AlertStatus::Firing, starts_at, None)
-    }
-
-    fn resolved(starts_at: i64, ends_at: i64) -> Alert {
-        alert(AlertStatus::Resolved, starts_at, Some(ends_at))
-    }
 
     #[test]
     fn the_episode_says_what_is_news() {
