@@ -166,6 +166,27 @@ impl Process {
         });
     }
 
+    /// Looks at files again and again until shutdown, beside everything else: a file system that hangs
+    /// keeps nobody waiting. A simulated process looks by itself, as one that waited for a real thread
+    /// would not run twice in the same way.
+    pub fn look_again(&self, every: Duration, look: impl Fn() + Send + Sync + 'static) {
+        let (clock, is_simulated) = (self.clock().clone(), self.network().is_some());
+        let look = Arc::new(look);
+        self.spawn_until_shutdown(async move {
+            loop {
+                clock.sleep(every).await;
+                if is_simulated {
+                    look();
+                    continue;
+                }
+                let looking = look.clone();
+                if let Err(error) = tokio::task::spawn_blocking(move || looking()).await {
+                    tracing::error!(%error, "files were not looked at");
+                }
+            }
+        });
+    }
+
     /// What is done at shutdown when every task has ended, such as closing a database.
     pub fn at_end(&self, last: impl Future<Output = ()> + Send + 'static) {
         self.last.0.lock().expect("no panic while it is held").push(Box::pin(last));

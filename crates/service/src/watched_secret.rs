@@ -48,23 +48,8 @@ impl WatchedSecret {
         };
         let state = RwLock::new(state);
         let opened = Arc::new(Self { path: path.to_owned(), check, state });
-        let (watched, clock) = (opened.clone(), process.clock().clone());
-        // A simulated process that waited for a real thread would not run twice in the same way.
-        let is_simulated = process.network().is_some();
-        process.spawn_until_shutdown(async move {
-            loop {
-                clock.sleep(LOOK).await;
-                if is_simulated {
-                    watched.look();
-                    continue;
-                }
-                let looking = watched.clone();
-                // A file system that hangs keeps the last content, and nobody waiting.
-                if tokio::task::spawn_blocking(move || looking.look()).await.is_err() {
-                    tracing::error!(file = %watched.path.display(), "looking at a secret file");
-                }
-            }
-        });
+        let watched = opened.clone();
+        process.look_again(LOOK, move || watched.look());
         Ok(opened)
     }
 

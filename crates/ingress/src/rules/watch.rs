@@ -34,17 +34,8 @@ impl Rules {
             "Whether the newest content of a file makes no sense, so that an older one counts",
             Refused::default(),
         );
-        let (rules, clock) = (Arc::clone(self), process.clock().clone());
-        process.spawn_until_shutdown(async move {
-            loop {
-                clock.sleep(LOOK_AGAIN).await;
-                let (rules, refused) = (Arc::clone(&rules), refused.clone());
-                let looked = tokio::task::spawn_blocking(move || rules.look(&refused)).await;
-                if let Err(error) = looked {
-                    tracing::error!(%error, "rule files were not looked at");
-                }
-            }
-        });
+        let rules = Arc::clone(self);
+        process.look_again(LOOK_AGAIN, move || rules.look(&refused));
     }
 
     fn look(&self, refused: &Refused) {
