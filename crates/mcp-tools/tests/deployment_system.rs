@@ -415,10 +415,11 @@ async fn a_playbook_past_its_deadline_ends_with_all_its_processes_and_can_be_und
     let parameters =
         json!({"playbook": "raise_connection_pool", "variables": {"connection_pool_size": 20}});
     let mut run = request(RUN_PLAYBOOK, "db-1", parameters, "run");
-    run.deadline = in_seconds(15);
+    run.deadline = in_seconds(20);
     let change = world.change(RUN_PLAYBOOK, &run).await;
     assert_eq!(change.state, ChangeState::Failed);
-    assert!(change.error.unwrap().contains("the deadline passed"));
+    let error = change.error.unwrap();
+    assert!(error.contains("the deadline passed"), "{error}");
     assert_eq!(world.admin.changes(), ["set connection_pool_size=20", "restart"]);
     assert_eq!(change.inverse.unwrap().parameters["variables"], json!({"connection_pool_size": 2}));
     let work = world.directory.path().display().to_string();
