@@ -5,6 +5,7 @@ mod act;
 mod action;
 mod change;
 mod check;
+mod deadline;
 mod executor;
 mod gate;
 mod grant;

@@ -3,19 +3,19 @@
 
 mod support;
 
-use std::time::Duration;
-
 use a2a_types::mcp::FaultKind;
 use a2a_types::mcp::deployment::{
     CLEANUP, Change, ChangeState, RESTART_SERVICE, ROLLBACK, RUN_PLAYBOOK, SCALE, START_JOB,
     STATUS, STOP_JOB, StatusInput, StatusOutput, UPDATE_CONFIG,
 };
-use jiff::SignedDuration;
 use mcp_tools::deployment_system::{Config, start};
 use serde_json::{Value, json};
 use service::Process;
 use support::admin::Admin;
-use support::deployment::{World, begin, config, in_seconds, now, raise_pool, request};
+use support::deployment::{
+    World, ask_until, begin, config, ended, in_seconds, raise_pool, request,
+};
+use support::effects::until;
 use support::{installed, refused_field, serve};
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn the_same_key_is_answered_from_the_record_and_never_carried_out_twice() 
     let changes = world.admin.changes();
     // Also when the grant has expired since.
     let mut again = raise_pool("k");
-    again.grant.as_mut().unwrap().expires_at = in_seconds(-60);
+    again.grant.as_mut().unwrap().expires_at = in_seconds(-3600);
     let second = world.change(UPDATE_CONFIG, &again).await;
     assert_eq!(second.state, ChangeState::AlreadyDone);
     assert_eq!(second.change_id, first.change_id);
@@ -101,10 +101,10 @@ async fn nothing_is_done_without_a_grant_for_exactly_this_change() {
     larger.parameters["set"]["connection_pool_size"] = json!(200);
     cases.push((larger, "grant.arguments_sha256"));
     let mut expired = raise_pool("d");
-    expired.grant.as_mut().unwrap().expires_at = in_seconds(-1);
+    expired.grant.as_mut().unwrap().expires_at = in_seconds(-3600);
     cases.push((expired, "grant.expires_at"));
     let mut late = raise_pool("e");
-    late.deadline = in_seconds(-1);
+    late.deadline = in_seconds(-3600);
     cases.push((late, "deadline"));
     for (request, field) in cases {
         let refused = world.served.call::<Change>(UPDATE_CONFIG, &request).await;
@@ -202,6 +202,7 @@ async fn a_change_without_a_recorded_end_is_unknown_and_not_repeated() {
     executor["process"]["start_time"] = json!(1);
     begin(directory.path(), "chg_lost", UPDATE_CONFIG, &asked, intent, Some(executor)).await;
     let served = serve(config(directory.path(), &admin), start).await;
+    ended(&served.client, "k").await;
     let change: Change = served.call(UPDATE_CONFIG, &asked).await.unwrap();
     assert_eq!(change.state, ChangeState::Unknown);
     assert_eq!(change.change_id.as_deref(), Some("chg_lost"));
@@ -217,15 +218,14 @@ async fn a_change_without_a_recorded_end_is_unknown_and_not_repeated() {
 async fn a_target_has_one_writer_and_a_deadline_ends_the_wait() {
     let world = World::new().await;
     world.admin.hold(true);
-    let mut slow = request(RESTART_SERVICE, "db-1", json!({}), "slow");
-    slow.deadline = now() + SignedDuration::from_millis(1500);
+    let slow = request(RESTART_SERVICE, "db-1", json!({}), "slow");
     let asked_meanwhile = async {
-        while world.admin.changes().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until("the restart", || !world.admin.changes().is_empty()).await;
         let repeated = world.change(RESTART_SERVICE, &slow).await;
         let other = request(SCALE, "db-1", json!({"replicas": 2}), "other");
-        (repeated, world.served.call::<Change>(SCALE, &other).await)
+        let other = world.served.call::<Change>(SCALE, &other).await;
+        world.pass_deadline_of(&slow);
+        (repeated, other)
     };
     let (first, (repeated, other)) =
         tokio::join!(world.change(RESTART_SERVICE, &slow), asked_meanwhile);
@@ -244,22 +244,10 @@ async fn a_change_goes_on_when_its_caller_goes_away() {
     let world = World::new().await;
     world.admin.hold(true);
     let asked = raise_pool("k");
-    let lost =
-        world.served.client.call::<_, Change>(UPDATE_CONFIG, &asked, Duration::from_millis(300));
-    let lost = lost.await.unwrap_err();
-    assert!(lost.may_have_acted(), "{lost}");
+    let begun = until("the change", || !world.admin.changes().is_empty());
+    ask_until(&world.served.client, UPDATE_CONFIG, &asked, begun).await;
     world.admin.hold(false);
-    let input = StatusInput { idempotency_key: Some("k".to_owned()), ..StatusInput::default() };
-    loop {
-        let status: StatusOutput = world.served.call(STATUS, &input).await.unwrap();
-        match status.changes[0].state {
-            ChangeState::Unknown => {}
-            state => {
-                assert_eq!(state, ChangeState::Done);
-                break;
-            }
-        }
-    }
+    assert_eq!(ended(&world.served.client, "k").await.state, ChangeState::Done);
     assert_eq!(world.admin.effective_pool(), 20);
 }
 
@@ -317,15 +305,15 @@ async fn an_interrupted_playbook_is_ended_at_the_start_and_can_be_undone() {
     begin(directory.path(), "chg_left", RUN_PLAYBOOK, &asked, intent, Some(executor)).await;
 
     let served = serve(config(directory.path(), &admin), start).await;
+    assert!(ended(&served.client, "k").await.finished_at.is_some());
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
-    assert!(!run.exists());
+    until("its files are gone", || !run.exists()).await;
     let change: Change = served.call(RUN_PLAYBOOK, &asked).await.unwrap();
     assert_eq!(
         (change.state, change.change_id.as_deref()),
         (ChangeState::Unknown, Some("chg_left"))
     );
-    assert!(change.finished_at.is_some(), "what carried it out has ended");
     assert_eq!(change.before, record["before"]);
     assert_eq!(change.inverse.unwrap().parameters["variables"], json!({"connection_pool_size": 2}));
     assert_eq!(admin.changes(), Vec::<String>::new());
@@ -414,9 +402,12 @@ async fn a_playbook_past_its_deadline_ends_with_all_its_processes_and_can_be_und
     world.admin.hold(true);
     let parameters =
         json!({"playbook": "raise_connection_pool", "variables": {"connection_pool_size": 20}});
-    let mut run = request(RUN_PLAYBOOK, "db-1", parameters, "run");
-    run.deadline = in_seconds(20);
-    let change = world.change(RUN_PLAYBOOK, &run).await;
+    let run = request(RUN_PLAYBOOK, "db-1", parameters, "run");
+    let deadline = async {
+        until("the restart", || world.admin.changes().len() == 2).await;
+        world.pass_deadline_of(&run);
+    };
+    let (change, ()) = tokio::join!(world.change(RUN_PLAYBOOK, &run), deadline);
     assert_eq!(change.state, ChangeState::Failed);
     let error = change.error.unwrap();
     assert!(error.contains("the deadline passed"), "{error}");

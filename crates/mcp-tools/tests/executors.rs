@@ -15,21 +15,13 @@ use mcp_tools::deployment_system::start;
 use service::Process;
 use support::admin::Admin;
 use support::deployment::{ADMIN_TOKEN, World, config, in_seconds, playbook, raise_pool};
-use support::effects::{effects, log_of, processes_of, program, until};
-use support::serve;
+use support::effects::{effects, effects_reach, log_of, processes_of, program, until};
+use support::program::Program;
+use support::{PATIENCE, serve};
 
 /// A server whose playbooks are this program.
 async fn world(text: &str) -> World {
-    let directory = tempfile::tempdir().unwrap();
-    let admin = Admin::start(&Process::new("admin")).await;
-    let mut config = config(directory.path(), &admin);
-    config.ansible_playbook = program(directory.path(), text);
-    let served = serve(config, start).await;
-    World { directory, admin, served }
-}
-
-fn with_deadline(seconds: i64) -> ChangeRequest {
-    ChangeRequest { deadline: in_seconds(seconds), ..playbook("k") }
+    World::with(|directory, config| config.ansible_playbook = program(directory, text)).await
 }
 
 fn id(change: &Change) -> &str {
@@ -85,7 +77,12 @@ async fn a_playbook_that_hangs_and_ignores_sigterm_ends_at_its_deadline_with_its
          echo begin >> \"$LOG\"\nwhile :; do sleep 1; done",
     )
     .await;
-    let change = world.change(RUN_PLAYBOOK, &with_deadline(4)).await;
+    let asked = playbook("k");
+    let deadline = async {
+        effects_reach(world.directory.path(), 1).await;
+        world.pass_deadline_of(&asked);
+    };
+    let (change, ()) = tokio::join!(world.change(RUN_PLAYBOOK, &asked), deadline);
     assert_eq!(change.state, ChangeState::Failed);
     assert!(change.error.as_deref().unwrap().contains("the deadline passed"), "{change:?}");
     assert_eq!(change.output, "started\n", "what it said until then is kept");
@@ -100,7 +97,7 @@ async fn a_daemon_that_a_playbook_leaves_behind_is_ended_and_named() {
          while ! [ -s \"$LOG\" ]; do sleep 0.01; done\necho done",
     )
     .await;
-    let change = world.change(RUN_PLAYBOOK, &with_deadline(30)).await;
+    let change = world.change(RUN_PLAYBOOK, &playbook("k")).await;
     assert_eq!((change.state, change.error.as_deref()), (ChangeState::Done, None));
     let pid = effects(world.directory.path())[0].clone();
     let told = format!("ended what it left behind: \"sleep\" (pid {pid})");
@@ -112,21 +109,29 @@ async fn a_daemon_that_a_playbook_leaves_behind_is_ended_and_named() {
 async fn a_flood_of_output_costs_no_memory_and_shows_no_secret() {
     let line = format!("Authorization: Bearer {ADMIN_TOKEN} and {ADMIN_TOKEN} too");
     // First by lines, then a line without an end.
-    let world = world(&format!(
-        "yes '{line}' | head -c 200000000\nyes | tr -d '\\n' | head -c 20000000 >&2\n\
+    let text = format!(
+        "yes '{line}' | head -c 100000000\nyes | tr -d '\\n' | head -c 20000000 >&2\n\
          echo >&2\necho 'error: {ADMIN_TOKEN}' >&2\nexit 3",
-    ))
-    .await;
-    let before = memory_kib("VmRSS");
-    let change = world.change(RUN_PLAYBOOK, &with_deadline(60)).await;
-    let grown = memory_kib("VmHWM").saturating_sub(before);
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let admin = Admin::start(&Process::new("admin")).await;
+    let mut config = config(directory.path(), &admin);
+    config.ansible_playbook = program(directory.path(), &text);
+    // A process of its own: what other tests of this one need is none of its memory.
+    let server = Program::start(directory.path(), &config);
+    server.is_ready().await;
+    let before = memory_kib(&server, "VmRSS");
+    let asked = ChangeRequest { deadline: in_seconds(600), ..playbook("k") };
+    let asked = server.client.call::<_, Change>(RUN_PLAYBOOK, &asked, 3 * PATIENCE);
+    let change = asked.await.unwrap();
+    let grown = memory_kib(&server, "VmHWM").saturating_sub(before);
     assert!(grown < 16 * 1024, "memory grew by {grown} KiB");
     assert_eq!(change.error.as_deref(), Some("ansible-playbook: exit status: 3"));
     assert!(change.output.len() <= 64 * 1024 + 3, "{}", change.output.len());
     assert!(change.output.contains("error: ***"), "{}", change.output);
     let told = serde_json::to_string(&change).unwrap();
     assert!(!told.contains(ADMIN_TOKEN) && !told.contains("hunter2"));
-    assert_no_secret_below(&world.directory.path().join("work"));
+    assert_no_secret_below(&directory.path().join("work"));
 }
 
 #[tokio::test]
@@ -136,7 +141,7 @@ async fn a_secret_that_a_playbook_records_is_not_kept() {
          > record.json"
     ))
     .await;
-    let change = world.change(RUN_PLAYBOOK, &with_deadline(30)).await;
+    let change = world.change(RUN_PLAYBOOK, &playbook("k")).await;
     assert_eq!(change.before["header"], "Bearer ***");
     assert_eq!(change.after[0], "***");
     world.served.stop().await;
@@ -154,13 +159,13 @@ async fn a_playbook_that_cannot_be_started_did_nothing() {
     let world = world("exit 0").await;
     let program = world.directory.path().join("playbook-program");
     std::fs::write(&program, "#!/no/such/interpreter\n").unwrap();
-    let change = world.change(RUN_PLAYBOOK, &with_deadline(30)).await;
+    let change = world.change(RUN_PLAYBOOK, &playbook("k")).await;
     assert_eq!(change.state, ChangeState::Failed);
     until("the end of every process", || processes_of(id(&change)).is_empty()).await;
 }
 
-fn memory_kib(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+fn memory_kib(server: &Program, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use service::Process;
 use support::admin::Admin;
-use support::deployment::{ADMIN_TOKEN, config, playbook, request};
-use support::effects::{effects, effects_reach, processes_of, program, slow_effect, until};
+use support::deployment::{ADMIN_TOKEN, ask_until, config, ended, playbook, request};
+use support::effects::{effects, effects_reach, held_effect, let_go, processes_of, program, until};
 use support::program::Program;
 
 async fn site(text: &str) -> (tempfile::TempDir, Admin, Config) {
@@ -26,10 +26,19 @@ const BEGIN_AND_HANG: &str = "echo '{\"before\": {\"config\": {\"connection_pool
                               record.json\necho \"begin $FIREBREAK_CHANGE\" >> \"$LOG\"\nsleep 600\n\
                               echo \"end $FIREBREAK_CHANGE\" >> \"$LOG\"";
 
-/// Calls that nobody waits for: their program is about to be killed.
-async fn ask_and_forget(program: &Program, tool: &str, asked: &impl serde::Serialize) {
-    let wait = std::time::Duration::from_millis(500);
-    let _ = program.client.call::<_, Change>(tool, asked, wait).await;
+/// Asks for a playbook whose program is killed in the middle of it.
+async fn ask_until_it_acts(program: &Program, directory: &std::path::Path) {
+    let acts = effects_reach(directory, 1);
+    ask_until(&program.client, RUN_PLAYBOOK, &playbook("k"), acts).await;
+}
+
+fn log_of_program(directory: &std::path::Path) -> String {
+    std::fs::read_to_string(directory.join("program.log")).unwrap()
+}
+
+/// Waits until the program has begun to stop.
+async fn drains(directory: &std::path::Path) {
+    until("the drain", || log_of_program(directory).contains("draining")).await;
 }
 
 #[tokio::test]
@@ -37,8 +46,7 @@ async fn killed_in_mid_effect_its_executor_is_ended_by_the_next_run_and_not_repe
     let (directory, _admin, config) = site(BEGIN_AND_HANG).await;
     let mut first = Program::start(directory.path(), &config);
     first.is_ready().await;
-    ask_and_forget(&first, RUN_PLAYBOOK, &playbook("k")).await;
-    effects_reach(directory.path(), 1).await;
+    ask_until_it_acts(&first, directory.path()).await;
     first.signal(Signal::KILL);
     first.has_ended().await;
     let id = effects(directory.path())[0].strip_prefix("begin ").unwrap().to_owned();
@@ -46,9 +54,9 @@ async fn killed_in_mid_effect_its_executor_is_ended_by_the_next_run_and_not_repe
 
     let second = Program::start(directory.path(), &config);
     second.is_ready().await;
+    ended(&second.client, "k").await;
     let change: Change = second.call(RUN_PLAYBOOK, &playbook("k")).await;
     assert_eq!((change.state, change.change_id.as_deref()), (ChangeState::Unknown, Some(&*id)));
-    assert!(change.finished_at.is_some(), "its end is recorded by the time of the start");
     assert_eq!(change.inverse.unwrap().parameters["variables"], json!({"connection_pool_size": 2}));
     assert_eq!(processes_of(&id), Vec::<i32>::new());
     assert_eq!(effects(directory.path()).len(), 1, "neither ended nor begun again");
@@ -61,28 +69,30 @@ async fn killed_in_mid_call_the_target_itself_says_what_was_done() {
     first.is_ready().await;
     admin.hold(true);
     let restart = request(RESTART_SERVICE, "db-1", json!({}), "k");
-    ask_and_forget(&first, RESTART_SERVICE, &restart).await;
-    until("the restart", || !admin.changes().is_empty()).await;
+    let acts = until("the restart", || !admin.changes().is_empty());
+    ask_until(&first.client, RESTART_SERVICE, &restart, acts).await;
     first.signal(Signal::KILL);
     first.has_ended().await;
     let second = Program::start(directory.path(), &config);
     second.is_ready().await;
+    ended(&second.client, "k").await;
     let change: Change = second.call(RESTART_SERVICE, &restart).await;
     assert_eq!(change.state, ChangeState::Unknown, "a restart leaves nothing to tell it by");
-    assert!(change.finished_at.is_some());
     assert_eq!(admin.changes(), ["restart"]);
 }
 
 #[tokio::test]
 async fn stopped_in_mid_effect_it_waits_for_a_short_one() {
     let (directory, _admin, mut config) = site("exit 0").await;
-    config.ansible_playbook = slow_effect(directory.path(), "2");
+    config.ansible_playbook = held_effect(directory.path());
     let mut first = Program::start(directory.path(), &config);
     first.is_ready().await;
     let asked = playbook("k");
     let stopped = async {
         effects_reach(directory.path(), 1).await;
         first.signal(Signal::TERM);
+        drains(directory.path()).await;
+        let_go(directory.path());
     };
     let (change, ()) = tokio::join!(first.call::<Change>(RUN_PLAYBOOK, &asked), stopped);
     assert_eq!(change.state, ChangeState::Done);
@@ -95,8 +105,7 @@ async fn stopped_in_mid_effect_it_ends_a_long_one_and_records_that() {
     let (directory, _admin, config) = site(BEGIN_AND_HANG).await;
     let mut first = Program::start(directory.path(), &config);
     first.is_ready().await;
-    ask_and_forget(&first, RUN_PLAYBOOK, &playbook("k")).await;
-    effects_reach(directory.path(), 1).await;
+    ask_until_it_acts(&first, directory.path()).await;
     first.signal(Signal::TERM);
     assert!(first.has_ended().await.success(), "it ends within its bound");
     let second = Program::start(directory.path(), &config);
@@ -112,20 +121,18 @@ async fn a_second_signal_in_mid_effect_ends_it_at_once_and_the_next_run_cleans_u
     let (directory, _admin, config) = site(BEGIN_AND_HANG).await;
     let mut first = Program::start(directory.path(), &config);
     first.is_ready().await;
-    ask_and_forget(&first, RUN_PLAYBOOK, &playbook("k")).await;
-    effects_reach(directory.path(), 1).await;
+    ask_until_it_acts(&first, directory.path()).await;
     first.signal(Signal::TERM);
-    let log = directory.path().join("program.log");
-    until("the drain", || std::fs::read_to_string(&log).unwrap().contains("draining")).await;
+    drains(directory.path()).await;
     first.signal(Signal::TERM);
     assert_eq!(first.has_ended().await.code(), Some(1));
     let second = Program::start(directory.path(), &config);
     second.is_ready().await;
-    let change: Change = second.call(RUN_PLAYBOOK, &playbook("k")).await;
+    let change = ended(&second.client, "k").await;
     assert_eq!(change.state, ChangeState::Unknown);
     assert_eq!(processes_of(change.change_id.as_deref().unwrap()), Vec::<i32>::new());
     assert_eq!(effects(directory.path()).len(), 1);
-    let log = std::fs::read_to_string(&log).unwrap();
+    let log = log_of_program(directory.path());
     assert!(!log.contains(ADMIN_TOKEN) && log.contains("taken over"), "{log}");
 }
 

@@ -13,10 +13,14 @@ use serde_json::{Value, json};
 use support::{PATIENCE, Served, client, serve};
 
 async fn served(access: AccessConfig) -> (tempfile::TempDir, Served) {
+    served_at("127.0.0.1:0", access).await
+}
+
+async fn served_at(listen: &str, access: AccessConfig) -> (tempfile::TempDir, Served) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("db-1.log"), "2026-01-01T00:00:00Z INFO db up\n").unwrap();
     let config = Config {
-        listen: "127.0.0.1:0".to_owned(),
+        listen: listen.to_owned(),
         access,
         directory: directory.path().to_owned(),
         ..Config::default()
@@ -112,16 +116,21 @@ async fn a_token_is_needed_where_one_is_configured() {
 
 #[tokio::test]
 async fn a_client_survives_the_restart_of_its_server() {
-    let (directory, served) = served(AccessConfig::default()).await;
+    let address = service::own_loopback_address();
+    let access = || AccessConfig {
+        allowed_hosts: vec![address.split(':').next().unwrap().to_owned()],
+        ..AccessConfig::default()
+    };
+    let (directory, served) = served_at(&address, access()).await;
     let input = SearchInput { source: Some("db-1".to_owned()), ..SearchInput::default() };
     let client: Client = served.client.clone();
     client.call::<_, SearchOutput>(SEARCH, &input, PATIENCE).await.unwrap();
-    let address = served.address;
     served.stop().await;
     let error = client.call::<_, SearchOutput>(SEARCH, &input, PATIENCE).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     let config = Config {
-        listen: address.to_string(),
+        listen: address.clone(),
+        access: access(),
         directory: directory.path().to_owned(),
         ..Config::default()
     };

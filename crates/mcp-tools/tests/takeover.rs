@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use a2a_types::mcp::FaultKind;
 use a2a_types::mcp::deployment::{
-    Change, ChangeRequest, ChangeState, RESTART_SERVICE, RUN_PLAYBOOK, SCALE, STATUS, StatusInput,
-    StatusOutput,
+    Change, ChangeState, RESTART_SERVICE, RUN_PLAYBOOK, SCALE, STATUS, StatusInput, StatusOutput,
 };
 use jiff::SignedDuration;
 use mcp_tools::deployment_system::{Config, start_with};
 use serde_json::json;
-use service::Process;
-use store::{Fault, Faults, MemoryDatabase};
+use service::{Clock, Ids, ManualClock, Process};
+use store::{Fault, Faults, MemoryDatabase, OpenOptions};
 use support::admin::Admin;
-use support::deployment::{ADMIN_TOKEN, config, in_seconds, now, options, playbook, request};
+use support::deployment::{ADMIN_TOKEN, config, ended, now, options, playbook, request};
 use support::effects::{
-    assert_one_by_one, effects, effects_reach, processes_of, slow_effect, until,
+    assert_one_by_one, effects, effects_reach, held_effect, let_go, processes_of, slow_effect,
+    until,
 };
-use support::{Served, serve};
+use support::{Served, serve_as};
 
 const NAME: &str = "deployment-system";
 
@@ -43,21 +43,28 @@ impl Site {
     fn config(&self, effect_seconds: &str) -> Config {
         let mut config = config(self.directory.path(), &self.admin);
         config.ansible_playbook = slow_effect(self.directory.path(), effect_seconds);
-        config.lease_seconds = 1;
+        config.lease_seconds = 600;
         config
     }
 
     async fn replica(&self, id: &str, config: Config) -> Served {
-        let store = self.database.open(NAME, options(id));
-        serve(config, |config, process| start_with(config, process, store)).await
+        self.replica_with(options(id), config).await
+    }
+
+    /// Its clock stands still, so that no deadline passes on a slow machine; its lease goes by the
+    /// database's.
+    async fn replica_with(&self, options: OpenOptions, config: Config) -> Served {
+        let store = self.database.open(NAME, options);
+        let clock = Clock::Manual(ManualClock::starting_at(now()));
+        let process = Process::with("under-test", clock, Ids::default());
+        serve_as(process, config, |config, process| start_with(config, process, store)).await
     }
 
     /// A replica for which the leases of all others have run out.
     async fn successor(&self, config: Config) -> Served {
         let mut options = options("successor");
         options.time = Arc::new(|| now() + SignedDuration::from_hours(1));
-        let store = self.database.open(NAME, options);
-        serve(config, |config, process| start_with(config, process, store)).await
+        self.replica_with(options, config).await
     }
 
     /// Freezes the replica `a` at its next call of this name. The receiver tells when it is; dropping
@@ -71,7 +78,8 @@ impl Site {
                 let ends = ends.lock().unwrap().take();
                 if let Some((frozen, is_thawed)) = ends {
                     frozen.send(()).unwrap();
-                    is_thawed.recv().unwrap_err();
+                    // The runtime goes on, however few threads it has.
+                    tokio::task::block_in_place(|| is_thawed.recv().unwrap_err());
                 }
             }
             None
@@ -89,16 +97,6 @@ async fn of_key(served: &Served, key: &str) -> Option<Change> {
     served.call::<StatusOutput>(STATUS, &input).await.unwrap().changes.pop()
 }
 
-/// The change of a key, once it has an end.
-async fn ended(served: &Served, key: &str) -> Change {
-    loop {
-        match of_key(served, key).await {
-            Some(change) if change.finished_at.is_some() => return change,
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_race_for_one_step_have_one_effect() {
     let site = Site::new().await;
@@ -112,7 +110,7 @@ async fn replicas_that_race_for_one_step_have_one_effect() {
         );
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!(one.change_id, other.change_id);
-        ended(&a, &asked.idempotency_key).await;
+        ended(&a.client, &asked.idempotency_key).await;
     }
     assert_eq!(assert_one_by_one(site.directory.path()), 5);
 }
@@ -149,7 +147,7 @@ async fn a_replica_frozen_before_its_gate_opens_does_nothing_when_it_wakes() {
     let successor = async {
         wait_for(frozen).await;
         let b = site.successor(config).await;
-        let change = ended(&b, "k").await;
+        let change = ended(&b.client, "k").await;
         assert_eq!(change.state, ChangeState::Failed);
         assert!(change.error.as_deref().unwrap().contains("nothing was done"), "{change:?}");
         assert_eq!(
@@ -178,7 +176,7 @@ async fn the_executor_of_a_frozen_replica_is_ended_before_its_change_is() {
     let successor = async {
         effects_reach(site.directory.path(), 1).await;
         let b = site.successor(site.config("0")).await;
-        let change = ended(&b, "k").await;
+        let change = ended(&b.client, "k").await;
         assert_eq!(processes_of(change.change_id.as_deref().unwrap()), Vec::<i32>::new());
         assert_eq!(change.state, ChangeState::Unknown);
         assert!(change.error.as_deref().unwrap().contains("has ended"), "{change:?}");
@@ -210,18 +208,25 @@ async fn what_cannot_be_recorded_does_not_act() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_outlives_its_lease_alone_carries_its_change_to_its_end() {
     let site = Site::new().await;
-    let a = site.replica("a", site.config("3")).await;
-    let lost = Arc::new(Mutex::new(0));
-    let counted = lost.clone();
+    let options = OpenOptions { lease: Duration::from_secs(1), ..options("a") };
+    let ansible_playbook = held_effect(site.directory.path());
+    let config = Config { lease_seconds: 1, ansible_playbook, ..site.config("0") };
+    let a = site.replica_with(options, config).await;
+    let beats = Arc::new(Mutex::new(0));
+    let counted = beats.clone();
     // The lease is a second long, and the database is away for longer.
     site.database.set_faults(Faults::new(move |call| {
         let mut beats = counted.lock().unwrap();
         *beats += u32::from(call.name == "heartbeat");
         (*beats < 6).then_some(Fault::Away).filter(|_| call.name == "heartbeat")
     }));
-    let asked = ChangeRequest { deadline: in_seconds(50), ..playbook("k") };
-    let change: Change = a.call(RUN_PLAYBOOK, &asked).await.unwrap();
-    assert!(*lost.lock().unwrap() > 6, "it has a new lease by now");
+    let with_a_new_lease = async {
+        until("a new lease", || *beats.lock().unwrap() > 6).await;
+        let_go(site.directory.path());
+    };
+    let asked = playbook("k");
+    let (change, ()) = tokio::join!(a.call::<Change>(RUN_PLAYBOOK, &asked), with_a_new_lease);
+    let change = change.unwrap();
     assert_eq!((change.state, change.error), (ChangeState::Done, None));
     assert_eq!(of_key(&a, "k").await.unwrap().state, ChangeState::Done);
     assert_eq!(assert_one_by_one(site.directory.path()), 1);
@@ -240,7 +245,7 @@ async fn an_intent_whose_answer_was_lost_is_brought_to_an_end() {
         let asked = playbook(name);
         let answer = a.call::<Change>(RUN_PLAYBOOK, &asked).await;
         assert_eq!(answer.is_ok(), name == "finish_change", "{answer:?}");
-        let change = ended(&a, name).await;
+        let change = ended(&a.client, name).await;
         let expected = match name {
             "finish_change" => ChangeState::Done,
             _ => ChangeState::Failed,
@@ -271,9 +276,10 @@ async fn a_takeover_whose_answer_was_lost_is_seen_through() {
             call.name == "adopt_changes" && std::mem::take(&mut *is_first.lock().unwrap());
         is_lost.then_some(Fault::AnswerLost)
     }));
-    let successor = site.successor(site.config("0")).await;
-    let change = tokio::time::timeout(Duration::from_secs(30), ended(&successor, "k")).await;
-    assert_eq!(change.unwrap().state, ChangeState::Failed);
+    let config = Config { lease_seconds: 1, ..site.config("0") };
+    let successor = site.successor(config).await;
+    let change = ended(&successor.client, "k").await;
+    assert_eq!(change.state, ChangeState::Failed);
 }
 
 /// Has a replica at work on a restart that does not come to its end, and another that took it over.
@@ -321,7 +327,7 @@ async fn a_target_whose_executor_may_still_act_is_closed_until_a_person_opens_it
     assert_eq!(release("db-1", json!({"by": " "})).await.unwrap().status(), 400);
     assert_eq!(release("nowhere", json!({"by": "ada"})).await.unwrap().status(), 404);
     assert_eq!(release("db-1", json!({"by": "ada"})).await.unwrap().status(), 200);
-    let change = ended(&b, "k").await;
+    let change = ended(&b.client, "k").await;
     assert_eq!(change.state, ChangeState::Unknown);
     assert!(change.error.unwrap().contains("a person released the target"));
     let scaled: Change = b.call(SCALE, &scale).await.unwrap();
@@ -329,7 +335,7 @@ async fn a_target_whose_executor_may_still_act_is_closed_until_a_person_opens_it
     assert_eq!(closed_since(&b).await, None);
     site.admin.hold(false);
     at_work.await.unwrap();
-    assert_eq!(ended(&b, "k").await.state, ChangeState::Unknown, "the first record stays");
+    assert_eq!(ended(&b.client, "k").await.state, ChangeState::Unknown, "the first record stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,7 +345,7 @@ async fn a_closed_target_opens_by_itself_once_its_executor_is_proven_to_have_end
     while closed_since(&b).await.is_none() {}
     site.admin.hold(false);
     at_work.await.unwrap();
-    let change = ended(&b, "k").await;
+    let change = ended(&b.client, "k").await;
     assert!(change.error.unwrap().contains("what carried it out has ended"));
     while closed_since(&b).await.is_some() {}
     let scale = request(SCALE, "db-1", json!({"replicas": 3}), "scale");

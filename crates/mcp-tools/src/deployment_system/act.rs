@@ -12,6 +12,7 @@ use store::StoreError;
 use super::action::Action;
 use super::change::Deployer;
 use super::check::Checked;
+use super::deadline::Deadline;
 use super::executor::{Effect, Executor, ExecutorError, Ran, Run};
 use super::identity::Identity;
 use super::record::{differences, split, unavailable};
@@ -49,21 +50,20 @@ impl Deployer {
             return nothing_done("the target is not in the inventory".to_owned());
         };
         let record = ExecutorRecord::new(ExecutorKind::InProcess, Identity::current(), directory);
-        let time = match self.admit(checked, id, record).await {
-            Ok(time) => time,
+        let deadline = match self.admit(checked, id, record).await {
+            Ok(deadline) => deadline,
             Err(denied) => return denied,
         };
-        // The executor watches the time; this only bounds what it does not.
-        let acting = tokio::time::timeout(time + OVERTIME, target.executor.carry_out(action, time));
         tokio::select! {
-            acted = acting => match acted {
-                Ok(Ok(effect)) => Acted::Ended(effect, Ok(())),
-                Ok(Err(error)) => Acted::Ended(Effect::default(), Err(error)),
-                Err(_) => {
-                    let message = "no answer by the deadline".to_owned();
-                    Acted::Ended(Effect::default(), Err(ExecutorError::Unknown(message)))
-                }
+            acted = target.executor.carry_out(action, &deadline) => match acted {
+                Ok(effect) => Acted::Ended(effect, Ok(())),
+                Err(error) => Acted::Ended(Effect::default(), Err(error)),
             },
+            // The executor watches the time; this only bounds what it does not.
+            () = deadline.passed_by(OVERTIME) => {
+                let message = "no answer by the deadline".to_owned();
+                Acted::Ended(Effect::default(), Err(ExecutorError::Unknown(message)))
+            }
             () = self.stopped() => Acted::GivenUp("deployment-system was stopped".to_owned()),
         }
     }
@@ -82,21 +82,21 @@ impl Deployer {
         };
         let record = ExecutorRecord::new(ExecutorKind::Group, waiting.leader().clone(), directory);
         match self.admit(checked, id, record).await {
-            Ok(time) => {
-                let (effect, ended) = waiting.act(time, self.stopped()).await;
+            Ok(deadline) => {
+                let (effect, ended) = waiting.act(&deadline, self.stopped()).await;
                 Acted::Ended(effect, ended)
             }
             Err(denied) => denied,
         }
     }
 
-    /// Records what will act. It may, for the time returned; otherwise nothing was done.
+    /// Records what will act. It may, until the deadline returned; otherwise nothing was done.
     async fn admit(
         &self,
         checked: &Checked,
         id: &str,
         record: ExecutorRecord,
-    ) -> Result<Duration, Acted> {
+    ) -> Result<Deadline, Acted> {
         match self.store.record_executor(id.to_owned(), record.to_value()).await {
             Ok(()) => {}
             Err(StoreError::Lost { .. }) => {
@@ -106,9 +106,10 @@ impl Deployer {
             Err(error) => return Err(nothing_done(unavailable(&error).to_string())),
         }
         failpoints::hit(failpoints::BEFORE_EFFECT);
-        match self.time_left(&checked.request) {
+        let deadline = self.deadline_of(&checked.request);
+        match deadline.left() {
             Duration::ZERO => Err(nothing_done("the deadline passed before it began".to_owned())),
-            time => Ok(time),
+            _ => Ok(deadline),
         }
     }
 
@@ -161,10 +162,10 @@ impl Deployer {
                 return (Effect::default(), Err(ExecutorError::Unreachable(message)));
             }
         };
-        let time = self.time_left(&checked.request);
+        let deadline = self.deadline_of(&checked.request);
         let run = self.playbook_run(checked, run, id, true);
         let ran = match self.ansible.prepare(run, &directory) {
-            Ok(waiting) => waiting.act(time, self.stopped()).await,
+            Ok(waiting) => waiting.act(&deadline, self.stopped()).await,
             Err(error) => (Effect::default(), Err(error)),
         };
         directory.clear();
@@ -191,10 +192,11 @@ impl Deployer {
         self.config.work_directory.join("runs")
     }
 
-    fn time_left(&self, request: &ChangeRequest) -> Duration {
+    fn deadline_of(&self, request: &ChangeRequest) -> Deadline {
         let left = request.deadline.duration_since(self.process.now());
         let longest = Duration::from_secs(self.config.longest_change_seconds.into());
-        Duration::try_from(left).unwrap_or_default().min(longest)
+        let left = Duration::try_from(left).unwrap_or_default().min(longest);
+        Deadline::after(self.process.clock(), left)
     }
 }
 

@@ -6,8 +6,6 @@ mod http_admin;
 mod output;
 mod process;
 
-use std::time::Duration;
-
 use a2a_types::mcp::deployment::Inverse;
 use rpc::mcp::server::ToolError;
 use serde_json::{Map, Value};
@@ -18,6 +16,7 @@ pub(super) use output::redact;
 pub(super) use process::LocalProcess;
 
 use super::action::Action;
+use super::deadline::Deadline;
 
 /// How a target's service is changed. Playbooks run beside it.
 #[derive(Debug)]
@@ -66,15 +65,15 @@ impl Executor {
         }
     }
 
-    /// Acts, for `time` at most.
+    /// Acts, until the deadline at most.
     pub(super) async fn carry_out(
         &self,
         action: &Action,
-        time: Duration,
+        deadline: &Deadline,
     ) -> Result<Effect, ExecutorError> {
         match self {
-            Self::HttpAdmin(admin) => admin.carry_out(action, time).await,
-            Self::Process(process) => process.carry_out(action, time).await,
+            Self::HttpAdmin(admin) => admin.carry_out(action, deadline).await,
+            Self::Process(process) => process.carry_out(action, deadline).await,
         }
     }
 

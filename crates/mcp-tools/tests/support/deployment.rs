@@ -1,38 +1,58 @@
 //! A `deployment-system` under test with a target, and requests for it.
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use a2a_types::mcp::deployment::{
-    Change, ChangeRequest, Grant, RUN_PLAYBOOK, UPDATE_CONFIG, canonical_arguments,
+    Change, ChangeRequest, Grant, RUN_PLAYBOOK, STATUS, StatusInput, StatusOutput, UPDATE_CONFIG,
+    canonical_arguments,
 };
 use jiff::{SignedDuration, Timestamp};
 use mcp_tools::deployment_system::{Config, start};
+use rpc::mcp::client::Client;
 use serde_json::{Value, json};
-use service::{Process, ProcessIdentity};
+use service::{Clock, Ids, ManualClock, Process, ProcessIdentity};
 use sha2::{Digest, Sha256};
 use store::{OpenOptions, Replica, Store};
 
 use super::admin::Admin;
-use super::{Served, deploy_directory, serve};
+use super::{PATIENCE, Served, deploy_directory, serve_as};
 
 /// What the target's admin API asks for, and nobody may see.
 pub(crate) const ADMIN_TOKEN: &str = "hunter2-of-the-admin";
 
+/// A server whose clock stands still: a deadline passes when the test says so, however slow the
+/// machine is.
 pub(crate) struct World {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) admin: Admin,
     pub(crate) served: Served,
+    pub(crate) clock: ManualClock,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|_, _| {}).await
+    }
+
+    /// With other settings, and files that they name.
+    pub(crate) async fn with(change: impl FnOnce(&Path, &mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let admin = Admin::start(&Process::new("admin")).await;
-        let config = config(directory.path(), &admin);
-        let served = serve(config, start).await;
-        Self { directory, admin, served }
+        let mut config = config(directory.path(), &admin);
+        change(directory.path(), &mut config);
+        let clock = ManualClock::starting_at(now());
+        let process = Process::with("under-test", Clock::Manual(clock.clone()), Ids::default());
+        let served = serve_as(process, config, start).await;
+        Self { directory, admin, served, clock }
+    }
+
+    /// Has the deadline of a change come.
+    pub(crate) fn pass_deadline_of(&self, asked: &ChangeRequest) {
+        let left = asked.deadline.duration_since(self.clock.now());
+        self.clock.advance(left.try_into().unwrap());
     }
 
     pub(crate) async fn change(&self, action: &str, request: &ChangeRequest) -> Change {
@@ -95,6 +115,34 @@ pub(crate) fn request(action: &str, target: &str, parameters: Value, key: &str) 
     }
 }
 
+/// Asks for a change, and goes away once something has happened of it.
+pub(crate) async fn ask_until(
+    client: &Client,
+    action: &str,
+    asked: &ChangeRequest,
+    happened: impl Future<Output = ()>,
+) {
+    tokio::select! {
+        answer = client.call::<_, Change>(action, asked, PATIENCE) => panic!("{answer:?}"),
+        () = happened => {}
+    }
+}
+
+/// The change of a key, once it has an end.
+pub(crate) async fn ended(client: &Client, key: &str) -> Change {
+    let input = StatusInput { idempotency_key: Some(key.to_owned()), ..StatusInput::default() };
+    let wait = async {
+        loop {
+            let status = client.call::<_, StatusOutput>(STATUS, &input, PATIENCE).await;
+            match status.unwrap().changes.pop() {
+                Some(change) if change.finished_at.is_some() => return change,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(3 * PATIENCE, wait).await.expect("the change ends")
+}
+
 pub(crate) fn raise_pool(key: &str) -> ChangeRequest {
     let parameters = json!({"set": {"connection_pool_size": 20}, "restart": true});
     request(UPDATE_CONFIG, "db-1", parameters, key)
@@ -151,7 +199,7 @@ pub(crate) fn options(replica: &str) -> OpenOptions {
             pid: process.pid,
             start_time: process.start_time,
         },
-        lease: Duration::from_secs(1),
+        lease: Duration::from_secs(600),
         is_dead: Arc::new(|_| false),
         time: Arc::new(now),
     }

@@ -16,8 +16,13 @@ fn named(directory: &Path, name: &str, text: &str) -> PathBuf {
     }
     let log = log_of(directory).display().to_string();
     let text = format!("#!/bin/sh\nLOG='{log}'\n{text}\n");
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    // Copied by another process: while this one has a file open, a child that another test starts has
+    // it open too for a moment, and the kernel runs no program that somebody may still write to.
+    let written = path.with_added_extension("text");
+    std::fs::write(&written, text).unwrap();
+    std::fs::set_permissions(&written, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let copied = std::process::Command::new("cp").args([&written, &path]).status().unwrap();
+    assert!(copied.success());
     path
 }
 
@@ -26,6 +31,18 @@ pub(crate) fn slow_effect(directory: &Path, seconds: &str) -> PathBuf {
     let text = "echo \"begin $FIREBREAK_CHANGE\" >> \"$LOG\"\nsleep SECONDS\n\
                 echo \"end $FIREBREAK_CHANGE\" >> \"$LOG\"";
     named(directory, &format!("effect-of-{seconds}"), &text.replace("SECONDS", seconds))
+}
+
+/// A program whose effect goes on until it is let go. Replicas may share it.
+pub(crate) fn held_effect(directory: &Path) -> PathBuf {
+    let text = "echo \"begin $FIREBREAK_CHANGE\" >> \"$LOG\"\n\
+                while ! [ -e \"$LOG.let-go\" ]; do sleep 0.01; done\n\
+                echo \"end $FIREBREAK_CHANGE\" >> \"$LOG\"";
+    named(directory, "held-effect", text)
+}
+
+pub(crate) fn let_go(directory: &Path) {
+    std::fs::write(log_of(directory).with_added_extension("let-go"), "").unwrap();
 }
 
 pub(crate) fn log_of(directory: &Path) -> PathBuf {

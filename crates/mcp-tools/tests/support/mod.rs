@@ -29,7 +29,18 @@ pub(crate) async fn serve<C, F>(config: C, start: impl FnOnce(C, Process) -> F) 
 where
     F: Future<Output = anyhow::Result<Running>>,
 {
-    let process = Process::new("under-test");
+    serve_as(Process::new("under-test"), config, start).await
+}
+
+/// As this process, with its clock.
+pub(crate) async fn serve_as<C, F>(
+    process: Process,
+    config: C,
+    start: impl FnOnce(C, Process) -> F,
+) -> Served
+where
+    F: Future<Output = anyhow::Result<Running>>,
+{
     let address = start(config, process.clone()).await.unwrap().address;
     let client = client(address, Options::default());
     Served { process, address, client }

@@ -91,7 +91,7 @@ fn spawn(directory: &Path, config: &Config, listen: &str, environment: &[(&str, 
         "ansible_playbook": config.ansible_playbook,
         "database": config.database,
         "work_directory": config.work_directory,
-        "lease_seconds": 2
+        "lease_seconds": config.lease_seconds
     });
     std::fs::write(&file, settings.to_string()).unwrap();
     let log = directory.join("program.log");

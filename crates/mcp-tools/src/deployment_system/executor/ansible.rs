@@ -16,6 +16,7 @@ use tokio::process::Child;
 
 use super::output::{Tail, end_of, redact_value};
 use super::{Effect, ExecutorError};
+use crate::deployment_system::deadline::Deadline;
 use crate::deployment_system::gate::{Gated, launcher};
 use crate::deployment_system::group::{self, MARK};
 use crate::deployment_system::identity::Identity;
@@ -121,17 +122,17 @@ impl Waiting<'_> {
         &self.gated.leader
     }
 
-    /// Lets it act until it ends, for `time` at most, or until `stop`. What it recorded is returned
+    /// Lets it act until it ends, or until the deadline, or until `stop`. What it recorded is returned
     /// however it ended; nothing that it started goes on.
     pub(in crate::deployment_system) async fn act(
         self,
-        time: Duration,
+        deadline: &Deadline,
         stop: impl Future<Output = ()>,
     ) -> Ran {
         let Self { run, directory, gated, output_bytes } = self;
         let guard = Guard(Some(gated.leader.clone()));
         let (output, ended) = match gated.open().await {
-            Ok(child) => wait(child, guard, &run, output_bytes, time, stop).await,
+            Ok(child) => wait(child, guard, &run, output_bytes, deadline, stop).await,
             Err(_) => {
                 let message = "the playbook was ended before it could act".to_owned();
                 (String::new(), Err(ExecutorError::Unreachable(message)))
@@ -155,7 +156,7 @@ async fn wait(
     mut guard: Guard,
     run: &Run,
     output_bytes: usize,
-    time: Duration,
+    deadline: &Deadline,
     stop: impl Future<Output = ()>,
 ) -> (String, Result<(), ExecutorError>) {
     let (mut out, mut err) = (Tail::new(output_bytes), Tail::new(output_bytes));
@@ -165,7 +166,7 @@ async fn wait(
         let mut waited = std::pin::pin!(async {
             tokio::select! {
                 status = child.wait() => End::Itself(status),
-                () = tokio::time::sleep(time) => End::Deadline,
+                () = deadline.passed_by(Duration::ZERO) => End::Deadline,
                 () = stop => End::Stopped,
             }
         });

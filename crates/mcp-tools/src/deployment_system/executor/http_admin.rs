@@ -10,10 +10,10 @@ use a2a_types::mcp::deployment::{
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use service::Secret;
-use tokio::time::Instant;
 
 use super::{Effect, ExecutorError, Undo, inverse, not_offered};
 use crate::deployment_system::action::Action;
+use crate::deployment_system::deadline::Deadline;
 use crate::deployment_system::inventory::HttpAdminConfig;
 
 pub(super) const ACTIONS: &[&str] =
@@ -106,26 +106,25 @@ impl HttpAdmin {
     pub(super) async fn carry_out(
         &self,
         action: &Action,
-        time: Duration,
+        deadline: &Deadline,
     ) -> Result<Effect, ExecutorError> {
-        let until = Instant::now() + time;
         match action {
             Action::UpdateConfig(UpdateConfig { set, restart }) => {
                 let answer = self.send(Method::PATCH, "/admin/config", Some(json!(set))).await?;
                 if *restart {
-                    self.restart(until).await.map_err(after_the_first_step)?;
+                    self.restart(deadline).await.map_err(after_the_first_step)?;
                 }
                 Ok(Effect { output: answer.to_string(), ..Effect::default() })
             }
             Action::RestartService => {
-                let answer = self.restart(until).await?;
+                let answer = self.restart(deadline).await?;
                 Ok(Effect { output: answer.to_string(), ..Effect::default() })
             }
             Action::Scale(Scale { replicas }) => {
                 let body = json!({"replicas": replicas});
                 let answer = self.send(Method::POST, "/admin/scale", Some(body)).await?;
                 let is_ready = |status: &Value| status["replicas"]["ready"] == json!(replicas);
-                self.wait(until, "the replicas are ready", is_ready).await?;
+                self.wait(deadline, "the replicas are ready", is_ready).await?;
                 Ok(Effect { output: answer.to_string(), ..Effect::default() })
             }
             Action::Cleanup => {
@@ -149,19 +148,19 @@ impl HttpAdmin {
         Ok(Effect { output: answer.to_string(), ..Effect::default() })
     }
 
-    async fn restart(&self, until: Instant) -> Result<Value, ExecutorError> {
+    async fn restart(&self, deadline: &Deadline) -> Result<Value, ExecutorError> {
         let answer = self.send(Method::POST, "/admin/restart", None).await?;
         let generation = answer["generation"].as_u64().unwrap_or_default();
         let is_back = |status: &Value| {
             status["state"] == "running" && status["generation"].as_u64() >= Some(generation)
         };
-        self.wait(until, "the service runs again", is_back).await?;
+        self.wait(deadline, "the service runs again", is_back).await?;
         Ok(answer)
     }
 
     async fn wait(
         &self,
-        until: Instant,
+        deadline: &Deadline,
         what: &str,
         is_so: impl Fn(&Value) -> bool,
     ) -> Result<(), ExecutorError> {
@@ -170,7 +169,7 @@ impl HttpAdmin {
             if self.get("/admin/status").await.is_ok_and(|status| is_so(&status)) {
                 return Ok(());
             }
-            if Instant::now() + POLL >= until {
+            if deadline.left() <= POLL {
                 return Err(ExecutorError::Failed(format!("the deadline passed before {what}")));
             }
             tokio::time::sleep(POLL).await;

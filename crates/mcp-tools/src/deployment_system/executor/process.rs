@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Effect, ExecutorError, not_offered};
 use crate::deployment_system::action::Action;
+use crate::deployment_system::deadline::Deadline;
 use crate::deployment_system::gate::{Gated, launcher};
 use crate::deployment_system::identity::Identity;
 use crate::deployment_system::inventory::ProcessConfig;
@@ -49,7 +50,7 @@ impl LocalProcess {
     pub(super) async fn carry_out(
         &self,
         action: &Action,
-        time: Duration,
+        deadline: &Deadline,
     ) -> Result<Effect, ExecutorError> {
         if *action != Action::RestartService {
             return Err(not_offered(action));
@@ -57,11 +58,11 @@ impl LocalProcess {
         let failed =
             |what: &str, error: io::Error| ExecutorError::Failed(format!("{what}: {error}"));
         if let Some(running) = self.leader() {
-            let grace = Duration::from_millis(self.config.stop_grace_ms).min(time);
+            let grace = Duration::from_millis(self.config.stop_grace_ms).min(deadline.left());
             running.end(grace).await.map_err(|error| failed("stop", error))?;
         }
         let started = self.start().await.map_err(|error| failed("start", error))?;
-        tokio::time::sleep(SETTLE.min(time)).await;
+        tokio::time::sleep(SETTLE.min(deadline.left())).await;
         if !started.is_alive() {
             let log = self.config.log_file.display();
             return Err(ExecutorError::Failed(format!(
@@ -139,11 +140,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let process = process(directory.path());
         std::fs::remove_dir_all(directory.path().join("processes")).unwrap();
-        process.carry_out(&Action::RestartService, Duration::from_secs(5)).await.unwrap_err();
+        let deadline = Deadline::after(&service::Clock::System, Duration::from_secs(60));
+        process.carry_out(&Action::RestartService, &deadline).await.unwrap_err();
         assert!(!process.status().1);
         // Once it can, exactly one runs: the first had its time and did not.
         std::fs::create_dir(directory.path().join("processes")).unwrap();
-        process.carry_out(&Action::RestartService, Duration::from_secs(5)).await.unwrap();
+        process.carry_out(&Action::RestartService, &deadline).await.unwrap();
         let running = process.leader().unwrap();
         let started = std::fs::read_to_string(directory.path().join("started")).unwrap();
         assert_eq!(started, format!("{}\n", running.pid));
