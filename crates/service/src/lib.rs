@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod file_stamp;
 mod health;
+mod heap;
 mod http;
 mod identity;
 mod ids;

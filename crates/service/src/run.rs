@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::heap::keep_what_is_freed;
 use crate::{Configuration, Env, LogFormat, Process, init_telemetry, load_config};
 
 /// How long shutdown waits for work in hand.
@@ -95,6 +96,7 @@ where
     S: FnOnce(C, Process) -> F,
     F: Future<Output = anyhow::Result<Running>>,
 {
+    keep_what_is_freed();
     let runtime = runtime()?;
     let outcome = run_until_signal(name, &runtime, config, log_format, start);
     runtime.shutdown_background();
