@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Without PostgreSQL, which is measured on a server of its own where it is installed
     #[arg(long)]
     sqlite_only: bool,
+    /// Without SQLite
+    #[arg(long, conflicts_with = "sqlite_only")]
+    postgres_only: bool,
 }
 
 /// One server in one round.
@@ -62,12 +65,14 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<()> {
         "Webhooks, {} connections, {} % repeats, committed before they are answered; medians of {} rounds",
         args.connections, args.repeats, args.rounds
     );
-    sqlite(&args, &ground, &wrk).await?;
-    if args.incidents > 0 {
-        ground.interrupt(&agent, "full.db").await?;
-        full(&args, &ground, &wrk).await?;
+    if !args.postgres_only {
+        sqlite(&args, &ground, &wrk).await?;
+        if args.incidents > 0 {
+            ground.interrupt(&agent, "full.db").await?;
+            full(&args, &ground, &wrk).await?;
+        }
+        memory(&args, &ground, &wrk).await?;
     }
-    memory(&args, &ground, &wrk).await?;
     let server = if args.sqlite_only { None } else { postgres_server::Server::start_durable() };
     if let Some(server) = server {
         postgres(&args, &ground, &wrk, &server.url()).await?;

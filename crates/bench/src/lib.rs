@@ -2,6 +2,7 @@
 //! first event of a stream, memory. Ratios to something run in the same minute, never bare numbers.
 
 pub mod alertmanager;
+pub mod alone;
 pub mod hanging;
 pub mod http;
 pub mod load;

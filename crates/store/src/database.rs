@@ -22,17 +22,17 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// The rows that a parameter holds as one JSON array of objects, as a table; `columns` are those of
-    /// PostgreSQL, each a name and a type.
-    pub(crate) fn rows(self, parameter: &str, name: &str, columns: &str) -> String {
+    /// The rows that the parameter `place` holds as one JSON array of objects, as a table; `columns`
+    /// are those of PostgreSQL, each a name and a type.
+    pub(crate) fn rows(self, place: usize, name: &str, columns: &str) -> String {
         match self {
-            Self::Postgres => format!("json_to_recordset({parameter}::json) AS {name} ({columns})"),
+            Self::Postgres => format!("json_to_recordset(${place}::json) AS {name} ({columns})"),
             Self::Sqlite => {
                 let names =
                     columns.split(',').filter_map(|column| column.split_whitespace().next());
                 let list: Vec<String> =
                     names.map(|name| format!("value ->> '{name}' AS {name}")).collect();
-                format!("(SELECT {} FROM json_each({parameter})) AS {name}", list.join(", "))
+                format!("(SELECT {} FROM json_each(${place})) AS {name}", list.join(", "))
             }
         }
     }
@@ -349,11 +349,11 @@ mod tests {
     fn rows_of_a_parameter_are_a_table_in_both_dialects() {
         let columns = "id text, version bigint";
         assert_eq!(
-            Dialect::Sqlite.rows("$1", "new", columns),
+            Dialect::Sqlite.rows(1, "new", columns),
             "(SELECT value ->> 'id' AS id, value ->> 'version' AS version FROM json_each($1)) AS new"
         );
         assert_eq!(
-            Dialect::Postgres.rows("$1", "new", columns),
+            Dialect::Postgres.rows(1, "new", columns),
             "json_to_recordset($1::json) AS new (id text, version bigint)"
         );
     }

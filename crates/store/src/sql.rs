@@ -6,6 +6,7 @@ mod attempts;
 mod batch;
 mod changes;
 mod committer;
+mod groups;
 mod hints;
 mod incidents;
 mod journal;
@@ -15,6 +16,7 @@ mod owner;
 mod quick;
 mod targets;
 mod tickets;
+mod whole;
 mod write;
 
 use std::fmt;

@@ -1,21 +1,20 @@
 //! The limit: what a bare axum server with a SQLite group commit does on this machine. It reads a
 //! request, commits one row, and answers; no protocol, no agent. Ratios are taken to it. On
-//! PostgreSQL it is the other end: what a webhook takes (its alert counted once, its body kept, and
-//! for a new alert an incident with its timeline and its outbox), in one transaction for each request.
+//! PostgreSQL it is the other end: all that ingress does for a webhook, in one transaction for each.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
+use bench::alone::Alone;
 use clap::Parser;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -25,14 +24,6 @@ use uuid::Uuid;
 /// Requests that wait for a commit, and the largest batch.
 const QUEUE: usize = 1024;
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, body TEXT)";
-/// What a webhook is taken into one by one.
-const TABLES: &str = "\
-    CREATE TABLE IF NOT EXISTS delivery (id TEXT PRIMARY KEY, body TEXT); \
-    CREATE TABLE IF NOT EXISTS alert (fingerprint TEXT PRIMARY KEY, reports BIGINT, body TEXT); \
-    CREATE TABLE IF NOT EXISTS incident (id TEXT PRIMARY KEY, body TEXT); \
-    CREATE TABLE IF NOT EXISTS audit (incident TEXT, sequence BIGINT, body TEXT, \
-      PRIMARY KEY (incident, sequence)); \
-    CREATE TABLE IF NOT EXISTS outbox (id BIGSERIAL PRIMARY KEY, incident TEXT, kind TEXT)";
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -55,7 +46,7 @@ enum Rows {
     /// To the committer, which takes what waits.
     Grouped(mpsc::Sender<Row>),
     /// Each in a transaction of its own.
-    Alone(PgPool),
+    Alone(Alone),
 }
 
 #[tokio::main]
@@ -63,9 +54,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut committer = JoinSet::new();
     let rows = if args.database.starts_with("postgres:") {
-        let pool = PgPool::connect(&args.database).await?;
-        sqlx::raw_sql(TABLES).execute(&pool).await?;
-        Rows::Alone(pool)
+        Rows::Alone(Alone::open(&args.database).await?)
     } else {
         let options = SqliteConnectOptions::new()
             .filename(&args.database)
@@ -120,18 +109,20 @@ struct Alert<'a> {
     fingerprint: &'a str,
 }
 
-async fn take_webhook(State(rows): State<Rows>, body: Bytes) -> Result<Json<Value>, StatusCode> {
+async fn take_webhook(
+    State(rows): State<Rows>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, StatusCode> {
     let text = std::str::from_utf8(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    if let Rows::Alone(alone) = &rows {
+        alone.take(&headers, text).await?;
+        return Ok(Json(json!({})));
+    }
     let webhook: Webhook<'_> = serde_json::from_str(text).map_err(|_| StatusCode::BAD_REQUEST)?;
     let fingerprint = webhook.alerts.first().ok_or(StatusCode::BAD_REQUEST)?.fingerprint;
-    let answer = json!({ "fingerprint": fingerprint });
-    match &rows {
-        Rows::Grouped(_) => rows.commit(new_id(), text.to_owned()).await?,
-        Rows::Alone(pool) => {
-            alone(pool, fingerprint, text).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        }
-    }
-    Ok(Json(answer))
+    rows.commit(new_id(), text.to_owned()).await?;
+    Ok(Json(json!({ "fingerprint": fingerprint })))
 }
 
 impl Rows {
@@ -142,28 +133,6 @@ impl Rows {
         queue.send(row).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
         wait.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
     }
-}
-
-/// A webhook in a transaction of its own.
-async fn alone(pool: &PgPool, fingerprint: &str, body: &str) -> sqlx::Result<()> {
-    let mut transaction = pool.begin().await?;
-    let delivery = "INSERT INTO delivery (id, body) VALUES ($1, $2)";
-    sqlx::query(delivery).bind(new_id()).bind(body).execute(&mut *transaction).await?;
-    let alert = "INSERT INTO alert (fingerprint, reports, body) VALUES ($1, 1, $2) \
-                 ON CONFLICT (fingerprint) DO UPDATE SET reports = alert.reports + 1 \
-                 RETURNING reports";
-    let reports: i64 =
-        sqlx::query_scalar(alert).bind(fingerprint).bind(body).fetch_one(&mut *transaction).await?;
-    if reports == 1 {
-        let id = new_id();
-        let incident = "INSERT INTO incident (id, body) VALUES ($1, $2)";
-        sqlx::query(incident).bind(&id).bind(body).execute(&mut *transaction).await?;
-        let audit = "INSERT INTO audit (incident, sequence, body) VALUES ($1, 1, $2), ($1, 2, $2)";
-        sqlx::query(audit).bind(&id).bind(body).execute(&mut *transaction).await?;
-        let outbox = "INSERT INTO outbox (incident, kind) VALUES ($1, 'diagnose')";
-        sqlx::query(outbox).bind(&id).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await
 }
 
 #[expect(clippy::disallowed_methods, reason = "nothing of a measurement is replayed")]

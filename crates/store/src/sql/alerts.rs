@@ -15,7 +15,7 @@ use crate::sqlite::{to_json, to_micros};
 use crate::{AlertWrite, Batch, Repeat, StoreError};
 
 #[derive(Serialize)]
-struct NewsRow<'a> {
+pub(super) struct NewsRow<'a> {
     #[serde(skip)]
     batch: usize,
     source: Cow<'a, str>,
@@ -31,7 +31,7 @@ struct NewsRow<'a> {
     body: String,
 }
 
-struct RepeatRow<'a> {
+pub(super) struct RepeatRow<'a> {
     /// The batches that it comes from.
     batches: Vec<usize>,
     state: StateRow<'a>,
@@ -52,9 +52,9 @@ struct StateRow<'a> {
 /// The alerts of some batches.
 #[derive(Default)]
 pub(super) struct Alerts<'a> {
-    updates: Vec<NewsRow<'a>>,
-    inserts: Vec<NewsRow<'a>>,
-    repeats: Vec<RepeatRow<'a>>,
+    pub(super) updates: Vec<NewsRow<'a>>,
+    pub(super) inserts: Vec<NewsRow<'a>>,
+    pub(super) repeats: Vec<RepeatRow<'a>>,
 }
 
 impl<'a> Alerts<'a> {
@@ -130,7 +130,7 @@ pub(super) async fn lock(
     if dialect == Dialect::Sqlite || !me.has_others || alerts.updates.is_empty() {
         return Ok(());
     }
-    let new = dialect.rows("$1", "new", "source text, fingerprint text");
+    let new = dialect.rows(1, "new", "source text, fingerprint text");
     let sql = format!(
         "SELECT alert.id FROM alert JOIN {new} ON alert.source = new.source \
            AND alert.fingerprint = new.fingerprint ORDER BY alert.id FOR UPDATE OF alert"
@@ -176,10 +176,8 @@ pub(super) fn parameters(dialect: Dialect, alerts: &Alerts<'_>) -> Vec<Value> {
     columns(dialect, &alerts.repeats)
 }
 
-/// How many parameters repeats are.
-pub(super) fn parameters_of(dialect: Dialect) -> usize {
-    columns(dialect, &[]).len()
-}
+/// How many those are, of a file.
+pub(super) const PARAMETERS: usize = 1;
 
 fn columns(dialect: Dialect, repeats: &[RepeatRow<'_>]) -> Vec<Value> {
     if dialect == Dialect::Sqlite {
@@ -218,8 +216,8 @@ pub(super) async fn put(
     alerts: &Alerts<'_>,
 ) -> Result<Failed, StoreError> {
     let dialect = transaction.dialect();
-    let mut failed = put_rows(transaction, update(dialect), &alerts.updates).await?;
-    failed.extend(put_rows(transaction, insert(dialect), &alerts.inserts).await?);
+    let mut failed = put_rows(transaction, update(dialect, 1), &alerts.updates).await?;
+    failed.extend(put_rows(transaction, insert(dialect, 1), &alerts.inserts).await?);
     Ok(failed)
 }
 
@@ -280,10 +278,9 @@ const IS_TRUE: &str = "alert.status = new.status AND alert.severity = new.severi
      AND (alert.status <> 'firing' OR incident.is_open = 1)";
 
 /// Every repeat with its alert and its incident, be it true or not.
-fn looked_up(dialect: Dialect) -> String {
-    let new = dialect.pick(REPEATS_SQLITE, REPEATS_POSTGRES);
+fn looked_up() -> String {
     format!(
-        "FROM {new} LEFT JOIN alert ON alert.source = new.source \
+        "FROM {REPEATS_SQLITE} LEFT JOIN alert ON alert.source = new.source \
            AND alert.fingerprint = new.fingerprint \
          LEFT JOIN incident ON incident.id = alert.incident_id WHERE true"
     )
@@ -299,20 +296,20 @@ fn standing(dialect: Dialect) -> String {
 }
 
 /// Counts those that are true.
-fn add_repeats(dialect: Dialect) -> &'static str {
+pub(super) fn add_repeats(dialect: Dialect) -> &'static str {
     static SQLITE: LazyLock<String> = LazyLock::new(|| add(Dialect::Sqlite, false));
     static POSTGRES: LazyLock<String> = LazyLock::new(|| add(Dialect::Postgres, false));
     dialect.pick(&SQLITE, &POSTGRES)
 }
 
-/// Counts all of them, and fails where one is not true: a count may not be null.
-pub(super) fn add_all_repeats(dialect: Dialect) -> String {
-    add(dialect, true)
+/// Counts all of them in a file, and fails where one is not true: a count may not be null.
+pub(super) fn add_all_repeats() -> String {
+    add(Dialect::Sqlite, true)
 }
 
 fn add(dialect: Dialect, all: bool) -> String {
     let (reports, rows) = match all {
-        true => (format!("CASE WHEN {IS_TRUE} THEN new.reports END"), looked_up(dialect)),
+        true => (format!("CASE WHEN {IS_TRUE} THEN new.reports END"), looked_up()),
         false => ("new.reports".to_owned(), standing(dialect)),
     };
     // Replicas that race for the same rows take them in the same order.
@@ -326,8 +323,9 @@ fn add(dialect: Dialect, all: bool) -> String {
     )
 }
 
-fn update(dialect: Dialect) -> String {
-    let new = dialect.rows("$1", "new", NEWS);
+/// Replaces alerts by the rows of the parameter `place`.
+pub(super) fn update(dialect: Dialect, place: usize) -> String {
+    let new = dialect.rows(place, "new", NEWS);
     format!(
         "UPDATE alert SET incident_id = new.incident_id, held = new.held, status = new.status, \
            severity = new.severity, starts_at = new.starts_at, \
@@ -340,8 +338,9 @@ fn update(dialect: Dialect) -> String {
     )
 }
 
-fn insert(dialect: Dialect) -> String {
-    let new = dialect.rows("$1", "new", NEWS);
+/// Inserts alerts, the rows of the parameter `place`.
+pub(super) fn insert(dialect: Dialect, place: usize) -> String {
+    let new = dialect.rows(place, "new", NEWS);
     format!(
         "INSERT INTO alert (source, fingerprint, incident_id, held, status, severity, starts_at, \
            reports, first_at, changed_at, version, body) \

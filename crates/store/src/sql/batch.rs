@@ -58,8 +58,7 @@ pub(super) async fn write_all(
         // A server's transaction may be of no use any more.
         return Ok(in_order(failed));
     }
-    failed.extend(update_incidents(transaction, &rows.updates).await?);
-    failed.extend(insert_incidents(transaction, &rows.inserts).await?);
+    failed.extend(put_incidents(transaction, &rows).await?);
     failed.extend(end_outbox(transaction, me, &rows).await?);
     if failed.is_empty() {
         failed = alerts::put(transaction, &alerts).await?;
@@ -67,8 +66,8 @@ pub(super) async fn write_all(
     if !failed.is_empty() {
         return Ok(in_order(failed));
     }
-    insert(transaction, &insert_audit(dialect), &rows.audit).await?;
-    insert(transaction, &insert_effects(dialect), &rows.effects).await?;
+    insert(transaction, &insert_audit(dialect, 1), &rows.audit).await?;
+    insert(transaction, &insert_effects(dialect, 1), &rows.effects).await?;
     journal::insert(transaction, batches).await?;
     if dialect == Dialect::Postgres && me.has_others && !rows.effects.is_empty() {
         transaction.fetch(TELL, params![me.key]).await?;
@@ -84,7 +83,7 @@ fn in_order(mut failed: Failed) -> Failed {
 }
 
 #[derive(Serialize)]
-struct IncidentRow {
+pub(super) struct IncidentRow {
     #[serde(skip)]
     batch: usize,
     id: String,
@@ -101,7 +100,7 @@ struct IncidentRow {
 }
 
 #[derive(Serialize)]
-struct AuditLine {
+pub(super) struct AuditLine {
     incident_id: String,
     sequence: i64,
     body: String,
@@ -109,7 +108,7 @@ struct AuditLine {
 }
 
 #[derive(Serialize)]
-struct EffectRow {
+pub(super) struct EffectRow {
     place: usize,
     incident_id: String,
     kind: &'static str,
@@ -134,17 +133,17 @@ struct DeadRow<'a> {
 
 /// The rows of some batches, by table.
 #[derive(Default)]
-struct Rows<'a> {
-    updates: Vec<IncidentRow>,
-    inserts: Vec<IncidentRow>,
-    audit: Vec<AuditLine>,
-    effects: Vec<EffectRow>,
+pub(super) struct Rows<'a> {
+    pub(super) updates: Vec<IncidentRow>,
+    pub(super) inserts: Vec<IncidentRow>,
+    pub(super) audit: Vec<AuditLine>,
+    pub(super) effects: Vec<EffectRow>,
     ends: Vec<EndRow>,
     dead: Vec<DeadRow<'a>>,
 }
 
 impl<'a> Rows<'a> {
-    fn of(batches: &[&'a Batch]) -> Self {
+    pub(super) fn of(batches: &[&'a Batch]) -> Self {
         let mut rows = Self::default();
         for (place, batch) in batches.iter().enumerate() {
             batch.incidents.iter().for_each(|write| rows.take_incident(place, write));
@@ -218,12 +217,10 @@ impl OutboxEnd {
 const INCIDENT: &str = "id text, key text, phase text, is_open bigint, opened_at bigint, \
      changed_at bigint, deadline bigint, body text, version bigint, sequence bigint, hash text";
 
-async fn update_incidents(
-    transaction: &mut Transaction,
-    rows: &[IncidentRow],
-) -> Result<Failed, StoreError> {
-    let new = transaction.dialect().rows("$1", "new", INCIDENT);
-    let sql = format!(
+/// Changes incidents by the rows of the parameter `place`.
+pub(super) fn update_incidents(dialect: Dialect, place: usize) -> String {
+    let new = dialect.rows(place, "new", INCIDENT);
+    format!(
         "UPDATE incident SET phase = new.phase, is_open = new.is_open, \
            changed_at = new.changed_at, deadline = new.deadline, body = new.body, \
            version = incident.version + 1, sequence = new.sequence, hash = new.hash \
@@ -231,27 +228,35 @@ async fn update_incidents(
            AND (new.is_open = 0 OR incident.is_open = 1 OR NOT EXISTS (SELECT 1 \
              FROM incident AS other WHERE other.key = incident.key AND other.is_open = 1)) \
          RETURNING incident.id"
-    );
-    let history = |row: &IncidentRow| StoreError::Conflict { what: row.id.clone() };
-    missing(transaction, sql, rows, history).await.map_err(another_is_open)
+    )
 }
 
-async fn insert_incidents(
-    transaction: &mut Transaction,
-    rows: &[IncidentRow],
-) -> Result<Failed, StoreError> {
-    let new = transaction.dialect().rows("$1", "new", INCIDENT);
-    let sql = format!(
+/// Inserts incidents, the rows of the parameter `place`.
+pub(super) fn insert_incidents(dialect: Dialect, place: usize) -> String {
+    let new = dialect.rows(place, "new", INCIDENT);
+    format!(
         "INSERT INTO incident (id, key, phase, is_open, opened_at, changed_at, deadline, body, \
            version, sequence, hash) \
          SELECT new.id, new.key, new.phase, new.is_open, new.opened_at, new.changed_at, \
            new.deadline, new.body, 1, new.sequence, new.hash \
          FROM {new} WHERE true ON CONFLICT DO NOTHING RETURNING id"
-    );
+    )
+}
+
+async fn put_incidents(
+    transaction: &mut Transaction,
+    rows: &Rows<'_>,
+) -> Result<Failed, StoreError> {
+    let dialect = transaction.dialect();
+    let history = |row: &IncidentRow| StoreError::Conflict { what: row.id.clone() };
+    let updated = missing(transaction, update_incidents(dialect, 1), &rows.updates, history).await;
+    let mut failed = updated.map_err(another_is_open)?;
     let is_open = |row: &IncidentRow| StoreError::Conflict {
         what: format!("the open incident of {}", row.key),
     };
-    missing(transaction, sql, rows, is_open).await
+    let inserted = missing(transaction, insert_incidents(dialect, 1), &rows.inserts, is_open);
+    failed.extend(inserted.await?);
+    Ok(failed)
 }
 
 /// Runs a statement that returns the ids of the rows it took; the others fail.
@@ -281,14 +286,14 @@ async fn end_outbox(
         return Ok(Failed::new());
     }
     let dialect = transaction.dialect();
-    let new = dialect.rows("$1", "new", "id bigint, error text, died_at bigint");
+    let new = dialect.rows(1, "new", "id bigint, error text, died_at bigint");
     let bury = format!(
         "INSERT INTO dead_letter (incident_id, kind, round, attempt, error, died_at) \
          SELECT outbox.incident_id, outbox.kind, outbox.round, outbox.attempt, new.error, \
            new.died_at FROM {new} JOIN outbox ON outbox.id = new.id ORDER BY new.id"
     );
     insert(transaction, &bury, &rows.dead).await?;
-    let new = dialect.rows("$1", "new", "id bigint, last bigint");
+    let new = dialect.rows(1, "new", "id bigint, last bigint");
     let (is_mine, is_free) = me.claims(dialect);
     let delete = format!(
         "DELETE FROM outbox WHERE id IN (SELECT other.id FROM {new} \
@@ -329,18 +334,20 @@ fn another_is_open(error: StoreError) -> StoreError {
     }
 }
 
-fn insert_audit(dialect: Dialect) -> String {
+/// Inserts the rows of the parameter `place`.
+pub(super) fn insert_audit(dialect: Dialect, place: usize) -> String {
     let columns = "incident_id text, sequence bigint, body text, hash text";
-    let new = dialect.rows("$1", "new", columns);
+    let new = dialect.rows(place, "new", columns);
     format!(
         "INSERT INTO audit (incident_id, sequence, body, hash) \
          SELECT new.incident_id, new.sequence, new.body, new.hash FROM {new}"
     )
 }
 
-fn insert_effects(dialect: Dialect) -> String {
+/// Inserts the rows of the parameter `place`.
+pub(super) fn insert_effects(dialect: Dialect, place: usize) -> String {
     let columns = "place bigint, incident_id text, kind text, round bigint, not_before bigint";
-    let new = dialect.rows("$1", "new", columns);
+    let new = dialect.rows(place, "new", columns);
     format!(
         "INSERT INTO outbox (incident_id, kind, round, not_before) \
          SELECT new.incident_id, new.kind, new.round, new.not_before FROM {new} \

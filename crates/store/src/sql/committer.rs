@@ -1,31 +1,29 @@
 //! Group commit: whoever writes waits in one queue, and one transaction takes what waits. There is no
 //! linger, so a lone write waits for nobody. A write that cannot be done is answered and the others
-//! are written without it: never half of one, and never one that was answered otherwise.
+//! are written without it: never half of one, and never one that was answered otherwise. A file takes
+//! one transaction at a time; on a server, a few groups are at work beside one another.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use incident::IncidentId;
+use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedRwLockReadGuard, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::batch;
+use super::groups::{Group, Groups, Waiting};
 use super::outbox::Claims;
 use super::owner::{Me, Owner};
-use super::quick;
 use super::write::{self, Answer, Write};
+use super::{batch, quick, whole};
 use crate::database::{Database, Transaction};
 use crate::trouble::copies;
-use crate::{AlertKey, Batch, OutboxEnd, StoreError};
+use crate::{Batch, OutboxEnd, StoreError};
 
 /// Writes that wait. Further callers wait for a place.
 const QUEUE: usize = 1_024;
-/// Writes in one transaction.
-const GROUP: usize = 256;
-/// Bytes of request bodies in one transaction; a single write may have more.
-const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// Groups that a server is given at a time; the other connections are for reads.
+const AT_WORK: usize = 3;
 /// How long one transaction may take.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// How often a transaction is taken up again that another one ended.
@@ -48,14 +46,6 @@ pub(super) struct Writer {
     pub(super) lock: Option<Weak<File>>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    write: Write,
-    /// Keep rows from being claimed until the answer.
-    _turns: Vec<OwnedRwLockReadGuard<()>>,
-    caller: oneshot::Sender<Result<Answer, StoreError>>,
-}
-
 impl Committer {
     pub(super) fn start(writer: Writer) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
@@ -74,7 +64,7 @@ impl Committer {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = queue.ok_or(StoreError::Closed)?;
         let (caller, answer) = oneshot::channel();
-        let waiting = Waiting { write, _turns: turns, caller };
+        let waiting = Waiting::new(write, turns, caller);
         queue.send(waiting).await.map_err(|_| StoreError::Closed)?;
         drop(queue);
         answer.await.map_err(|_| StoreError::Closed)?
@@ -101,13 +91,28 @@ impl From<StoreError> for Failure {
 
 impl Writer {
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
-        let mut waiting = Vec::new();
+        let mut groups = Groups::new(match &self.database {
+            Database::Sqlite { .. } => 1,
+            Database::Postgres(_) => AT_WORK,
+        });
+        let (mut at_work, mut is_open) = (FuturesUnordered::new(), true);
+        let commit = async |group: Group| -> Vec<u64> {
+            self.commit(group.writes).await;
+            group.held
+        };
         loop {
-            if waiting.is_empty() && queue.recv_many(&mut waiting, GROUP).await == 0 {
+            while let Some(group) = groups.take() {
+                at_work.push(commit(group));
+            }
+            if at_work.is_empty() && !is_open {
                 return;
             }
-            let group = take_group(&mut waiting);
-            self.commit(group).await;
+            let takes_more = is_open && groups.has_room();
+            let (waiting, room) = groups.room();
+            tokio::select! {
+                Some(held) = at_work.next() => groups.end(&held),
+                count = queue.recv_many(waiting, room), if takes_more => is_open = count > 0,
+            }
         }
     }
 
@@ -154,7 +159,7 @@ impl Writer {
         };
         let batches: Option<Vec<&Batch>> = group.iter().map(Waiting::batch).collect();
         if let Some(batches) = batches
-            && quick::write(&self.database, &batches).await?
+            && self.write_at_once(&batches).await?
         {
             return Ok(group.iter().map(|_| Answer::Done).collect());
         }
@@ -167,6 +172,18 @@ impl Writer {
             Err(failure) => {
                 transaction.rollback().await;
                 Err(failure)
+            }
+        }
+    }
+
+    /// False: nothing is written, and they go the long way.
+    async fn write_at_once(&self, batches: &[&Batch]) -> Result<bool, StoreError> {
+        match &self.database {
+            Database::Sqlite { writer, .. } => quick::write(writer, batches).await,
+            Database::Postgres(pool) => {
+                let key = self.owner.key();
+                let me = Me { key: &key, claimed: &[], has_others: self.owner.has_others() };
+                whole::write(pool, me, batches).await
             }
         }
     }
@@ -208,57 +225,6 @@ impl Writer {
         }
         Ok(answers)
     }
-}
-
-impl Waiting {
-    fn answer(self, answer: Result<Answer, StoreError>) {
-        // A caller that went away needs no answer.
-        let _ = self.caller.send(answer);
-    }
-
-    /// The size of the request bodies, the largest part of a write.
-    fn bytes(&self) -> usize {
-        self.batch().map_or(0, |batch| batch.delivered.iter().map(|one| one.body.len()).sum())
-    }
-
-    fn incidents(&self) -> impl Iterator<Item = IncidentId> {
-        self.batch().into_iter().flat_map(|batch| &batch.incidents).map(|write| write.incident.id)
-    }
-
-    fn alerts(&self) -> impl Iterator<Item = AlertKey> {
-        let writes = self.batch().into_iter().flat_map(|batch| &batch.alerts);
-        writes.map(|write| AlertKey::of(&write.alert))
-    }
-
-    fn batch(&self) -> Option<&Batch> {
-        match &self.write {
-            Write::Batch(batch) => Some(batch),
-            _ => None,
-        }
-    }
-}
-
-/// Takes the first write of each incident and each alert; the others stay, in order. Whoever does
-/// not wait any more was told that nothing is stored: so nothing is.
-fn take_group(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
-    let (mut seen, mut seen_alerts) = (HashSet::new(), HashSet::new());
-    waiting.retain(|one| !one.caller.is_closed());
-    let mut bytes = 0;
-    let (group, later) = waiting.drain(..).partition(|one| {
-        let has_room = bytes == 0 || bytes + one.bytes() <= GROUP_BYTES;
-        // Each of them is noted, taken or not.
-        let mut is_first = true;
-        for id in one.incidents() {
-            is_first &= seen.insert(id);
-        }
-        for alert in one.alerts() {
-            is_first &= seen_alerts.insert(alert);
-        }
-        bytes += if is_first && has_room { one.bytes() } else { 0 };
-        is_first && has_room
-    });
-    *waiting = later;
-    group
 }
 
 /// Gives all of them the same error.

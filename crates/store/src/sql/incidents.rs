@@ -155,8 +155,8 @@ pub(crate) async fn verify_chain(database: &Database, id: &str) -> Result<i64, S
 
 /// The alerts `$1` with their place, then the incidents, whose place is -1.
 fn related(dialect: Dialect) -> String {
-    let alerts = dialect.rows("$1", "new", "place bigint, source text, fingerprint text");
-    let keys = dialect.rows("$2", "new", "key text");
+    let alerts = dialect.rows(1, "new", "place bigint, source text, fingerprint text");
+    let keys = dialect.rows(2, "new", "key text");
     let (columns, repeats) = (alert_rows::COLUMNS, alert_rows::REPEATS);
     format!(
         "WITH known AS ( \

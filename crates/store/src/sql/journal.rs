@@ -282,7 +282,7 @@ pub(super) async fn add_refusals(
         return Ok(Answer::Done);
     }
     let columns = "minute bigint, source text, reason text, address text, count bigint";
-    let new = transaction.dialect().rows("$1", "new", columns);
+    let new = transaction.dialect().rows(1, "new", columns);
     let sql = format!(
         "INSERT INTO refusal (minute, source, reason, address, count) \
          SELECT new.minute, new.source, new.reason, new.address, new.count FROM {new} \

@@ -256,7 +256,7 @@ pub(super) async fn release(
     ids: &[i64],
 ) -> Result<Answer, StoreError> {
     let rows: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
-    let ids = transaction.dialect().rows("$1", "new", "id bigint");
+    let ids = transaction.dialect().rows(1, "new", "id bigint");
     let sql = format!(
         "UPDATE outbox SET replica = NULL WHERE id IN (SELECT new.id FROM {ids}) AND replica = $2"
     );

@@ -1,6 +1,6 @@
-//! The short way of what is written most often, bodies and repeats that are all true: one turn to the
-//! database begins, writes and commits. A repeat that is none makes it fail as a whole; then, as for
-//! everything else, the long way says what is wrong with which batch.
+//! The short way of what is written most often into a file, bodies and repeats that are all true: one
+//! turn to the database begins, writes and commits. A repeat that is none makes it fail as a whole;
+//! then, as for everything else, the long way says what is wrong with which batch.
 
 use std::sync::LazyLock;
 
@@ -10,29 +10,20 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::alerts::{self, Alerts};
 use super::journal;
-use crate::database::{Database, Dialect, bound};
+use crate::database::{Dialect, bound};
 use crate::{Batch, StoreError};
 
 /// Writes the batches and commits them. False: nothing is written, and they go the long way.
-pub(super) async fn write(database: &Database, batches: &[&Batch]) -> Result<bool, StoreError> {
+pub(super) async fn write(writer: &SqlitePool, batches: &[&Batch]) -> Result<bool, StoreError> {
     if !batches.iter().all(|batch| is_plain(batch)) {
         return Ok(false);
     }
-    let dialect = database.dialect();
-    let mut parameters = alerts::parameters(dialect, &Alerts::of(batches));
-    parameters.extend(journal::parameters(dialect, batches));
-    let outcome = match database {
-        Database::Sqlite { writer, .. } => {
-            let all = bound!(SQLITE.as_str(), parameters, rows);
-            let mut held = Held::acquire(writer).await?;
-            let outcome = all.execute(held.connection()).await.map(drop);
-            held.end(&outcome).await;
-            outcome
-        }
-        Database::Postgres(pool) => {
-            bound!(POSTGRES.as_str(), parameters, columns).execute(pool).await.map(drop)
-        }
-    };
+    let mut parameters = alerts::parameters(Dialect::Sqlite, &Alerts::of(batches));
+    parameters.extend(journal::parameters(Dialect::Sqlite, batches));
+    let mut held = Held::acquire(writer).await?;
+    let all = bound!(ALL.as_str(), parameters, rows);
+    let outcome = all.execute(held.connection()).await.map(drop);
+    held.end(&outcome).await;
     match outcome {
         Ok(()) => Ok(true),
         Err(sqlx::Error::Database(error)) if is_untrue(&*error) => Ok(false),
@@ -50,20 +41,11 @@ fn is_untrue(error: &dyn DatabaseError) -> bool {
     matches!(error.kind(), ErrorKind::NotNullViolation | ErrorKind::ForeignKeyViolation)
 }
 
-static SQLITE: LazyLock<String> = LazyLock::new(|| {
-    let (repeats, bodies) = statements(Dialect::Sqlite);
+static ALL: LazyLock<String> = LazyLock::new(|| {
+    let repeats = alerts::add_all_repeats();
+    let bodies = journal::insert_from(Dialect::Sqlite, 1 + alerts::PARAMETERS);
     format!("BEGIN IMMEDIATE; {bodies}; {repeats}; COMMIT")
 });
-
-static POSTGRES: LazyLock<String> = LazyLock::new(|| {
-    let (repeats, bodies) = statements(Dialect::Postgres);
-    format!("WITH bodies AS ({bodies}) {repeats}")
-});
-
-fn statements(dialect: Dialect) -> (String, String) {
-    let bodies = journal::insert_from(dialect, 1 + alerts::parameters_of(dialect));
-    (alerts::add_all_repeats(dialect), bodies)
-}
 
 /// The connection that writes, with a transaction that sqlx does not know of: whoever is not waited
 /// for, or leaves it in trouble, takes it with him.
