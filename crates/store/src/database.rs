@@ -48,8 +48,15 @@ impl Dialect {
 /// The connections of one program to its database.
 #[derive(Clone)]
 pub(crate) enum Database {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
-    Postgres(PgPool),
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    /// `by_key`: for statements that look up every row by its key.
+    Postgres {
+        pool: PgPool,
+        by_key: PgPool,
+    },
 }
 
 /// A parameter.
@@ -99,7 +106,7 @@ impl Database {
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite { .. } => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres { .. } => Dialect::Postgres,
         }
     }
 
@@ -114,7 +121,7 @@ impl Database {
                 let rows = bound!(sql.into(), params, rows).fetch_all(readers).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(pool) => {
+            Self::Postgres { pool, .. } => {
                 let rows = bound!(sql.into(), params, columns).fetch_all(pool).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
@@ -124,7 +131,7 @@ impl Database {
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Transaction::Sqlite(begin_in_file(writer).await?),
-            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+            Self::Postgres { pool, .. } => Transaction::Postgres(pool.begin().await?),
         })
     }
 
@@ -134,7 +141,10 @@ impl Database {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, by_key } => {
+                by_key.close().await;
+                pool.close().await;
+            }
         }
     }
 }

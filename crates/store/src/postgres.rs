@@ -10,6 +10,8 @@ use crate::sqlite::to_json;
 use crate::{OpenOptions, Replica, StoreError};
 
 const CONNECTIONS: u32 = 8;
+/// Those for statements that look up every row by its key.
+const CONNECTIONS_BY_KEY: u32 = 3;
 /// How long a call waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// How long opening may take: another replica may be bringing the tables to this version.
@@ -37,6 +39,20 @@ pub(crate) async fn connect(url: &str, agent: &str) -> Result<PgPool, StoreError
     };
     let outcome = tokio::time::timeout(OPEN_DEADLINE, ready).await;
     outcome.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)))
+}
+
+/// The same database for statements that join no tables and look up every row by its key: they go by
+/// an index however large a table is, so that one plan serves for good. To plan such a statement costs
+/// as much as to run it.
+pub(crate) fn by_key(pool: &PgPool) -> PgPool {
+    let options = (*pool.connect_options()).clone().options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("jit", "off"),
+    ]);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_BY_KEY);
+    pool.acquire_timeout(CONNECTION_WAIT).connect_lazy_with(options)
 }
 
 /// The name of an agent as that of its schema.

@@ -94,5 +94,6 @@ async fn read_server(url: &str, agent: &str) -> Result<Database, StoreError> {
         ("statement_timeout", STATEMENT_MILLIS),
     ]);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECTION_WAIT);
-    Ok(Database::Postgres(pool.connect_with(options).await?))
+    let pool = pool.connect_with(options).await?;
+    Ok(Database::Postgres { by_key: pool.clone(), pool })
 }

@@ -35,7 +35,7 @@ use crate::sqlite::SqliteFile;
 use crate::{
     AlertKey, AlertRow, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
     DeliveryRow, LockedTarget, OpenOptions, OutboxRow, Refusal, Related, Retention, Store,
-    StoreError, StoreFuture, Stored, TargetLock,
+    StoreError, StoreFuture, Stored, TargetLock, postgres,
 };
 use committer::{Committer, Writer};
 use hints::Hints;
@@ -79,7 +79,9 @@ impl SqlStore {
 
     pub(crate) async fn on_server(pool: PgPool, options: &OpenOptions) -> Result<Self, StoreError> {
         let owner = Arc::new(Owner::of_server(&pool, options).await?);
-        let store = Self::over(Database::Postgres(pool.clone()), owner.clone(), None, options);
+        let by_key = postgres::by_key(&pool);
+        let database = Database::Postgres { pool: pool.clone(), by_key };
+        let store = Self::over(database, owner.clone(), None, options);
         store.hints.listen(pool, owner);
         Ok(store)
     }
@@ -334,7 +336,7 @@ impl Store for SqlStore {
             match &self.database {
                 // Nobody else can have the file.
                 Database::Sqlite { .. } => Ok(()),
-                Database::Postgres(pool) => self.owner.live(pool, lease).await,
+                Database::Postgres { pool, .. } => self.owner.live(pool, lease).await,
             }
         })
     }
@@ -358,7 +360,7 @@ impl Store for SqlStore {
             if let Some(file) = &self.file {
                 return file.close().await;
             }
-            if let Database::Postgres(pool) = &self.database {
+            if let Database::Postgres { pool, .. } = &self.database {
                 // Without it, the lease runs out by itself.
                 let _ = tokio::time::timeout(CLOSE, self.owner.end(pool)).await;
             }

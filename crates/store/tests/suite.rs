@@ -6,9 +6,13 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::future::{FutureExt, LocalBoxFuture};
+use futures::poll;
 use futures::stream::{self, StreamExt};
 use postgres_server::Server;
+use sqlx::Executor;
+use store::Base;
 use suite::harness::Harness;
+use suite::sample::{batch, incident, put, stored, write};
 
 /// Behaviours that run at once on the server.
 const AT_ONCE: usize = 4;
@@ -247,6 +251,35 @@ async fn every_behaviour_holds_on_postgres() {
     let failed: Vec<&str> =
         stream::iter(runs).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
     assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), ALL.len());
+}
+
+#[tokio::test]
+async fn what_hangs_on_a_server_keeps_only_its_own_incident_waiting() {
+    let Some(server) = Server::start() else { return };
+    let harness = Harness::postgres("ingress", server.url());
+    let store = harness.open().await;
+    put(&store, [incident(1, "one"), incident(2, "two")]).await;
+    let next = |number, version| {
+        let base = Base { version, ..Base::default() };
+        store.commit(batch([write(incident(number, &number.to_string()), base)]))
+    };
+    let mut other = harness.postgres_connection().await;
+    other.execute("BEGIN; SELECT id FROM incident ORDER BY id LIMIT 1 FOR UPDATE").await.unwrap();
+
+    let (mut hanging, mut behind) = (next(1, 1), next(1, 2));
+    assert!(poll!(&mut hanging).is_pending());
+    assert!(poll!(&mut behind).is_pending());
+    // These come after both.
+    next(2, 1).await.unwrap();
+    next(2, 2).await.unwrap();
+    store.lock_target("target".into(), "holder".into()).await.unwrap();
+    assert!(poll!(&mut hanging).is_pending() && poll!(&mut behind).is_pending());
+    other.execute("COMMIT").await.unwrap();
+    // Had it not waited, it would have been decided on a version that was not there.
+    hanging.await.unwrap();
+    behind.await.unwrap();
+    assert_eq!(stored(&store, 1).await.base.version, 3);
+    harness.end().await;
 }
 
 /// Gives the name of a behaviour that does not hold.

@@ -296,7 +296,7 @@ fn standing(dialect: Dialect) -> String {
 }
 
 /// Counts those that are true.
-pub(super) fn add_repeats(dialect: Dialect) -> &'static str {
+fn add_repeats(dialect: Dialect) -> &'static str {
     static SQLITE: LazyLock<String> = LazyLock::new(|| add(Dialect::Sqlite, false));
     static POSTGRES: LazyLock<String> = LazyLock::new(|| add(Dialect::Postgres, false));
     dialect.pick(&SQLITE, &POSTGRES)
@@ -307,6 +307,23 @@ pub(super) fn add_all_repeats() -> String {
     add(Dialect::Sqlite, true)
 }
 
+/// The same on a server, where what may not be null is the alert. It joins no tables, so that there is
+/// one way to run it.
+pub(super) fn look_up_repeats() -> String {
+    let alert = "SELECT alert.id FROM alert WHERE alert.source = new.source \
+                   AND alert.fingerprint = new.fingerprint AND alert.status = new.status \
+                   AND alert.severity = new.severity AND alert.starts_at = new.starts_at \
+                   AND (alert.status <> 'firing' OR 1 = (SELECT incident.is_open FROM incident \
+                     WHERE incident.id = alert.incident_id))";
+    let rows = format!("SELECT ({alert}) AS alert, new.reports, new.at FROM {REPEATS_POSTGRES}");
+    format!("INSERT INTO alert_repeat (alert, reports, last_at) {rows} ORDER BY alert {ADD_UP}")
+}
+
+const ADD_UP: &str = "ON CONFLICT (alert) DO UPDATE \
+     SET reports = alert_repeat.reports + excluded.reports, \
+       last_at = CASE WHEN excluded.last_at > alert_repeat.last_at THEN excluded.last_at \
+         ELSE alert_repeat.last_at END";
+
 fn add(dialect: Dialect, all: bool) -> String {
     let (reports, rows) = match all {
         true => (format!("CASE WHEN {IS_TRUE} THEN new.reports END"), looked_up()),
@@ -316,10 +333,7 @@ fn add(dialect: Dialect, all: bool) -> String {
     let order = dialect.pick("", "ORDER BY alert.id");
     format!(
         "INSERT INTO alert_repeat (alert, reports, last_at) \
-         SELECT alert.id, {reports}, new.at {rows} {order} \
-         ON CONFLICT (alert) DO UPDATE SET reports = alert_repeat.reports + excluded.reports, \
-           last_at = CASE WHEN excluded.last_at > alert_repeat.last_at THEN excluded.last_at \
-             ELSE alert_repeat.last_at END"
+         SELECT alert.id, {reports}, new.at {rows} {order} {ADD_UP}"
     )
 }
 

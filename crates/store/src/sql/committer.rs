@@ -93,7 +93,7 @@ impl Writer {
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
         let mut groups = Groups::new(match &self.database {
             Database::Sqlite { .. } => 1,
-            Database::Postgres(_) => AT_WORK,
+            Database::Postgres { .. } => AT_WORK,
         });
         let (mut at_work, mut is_open) = (FuturesUnordered::new(), true);
         let commit = async |group: Group| -> Vec<u64> {
@@ -180,10 +180,10 @@ impl Writer {
     async fn write_at_once(&self, batches: &[&Batch]) -> Result<bool, StoreError> {
         match &self.database {
             Database::Sqlite { writer, .. } => quick::write(writer, batches).await,
-            Database::Postgres(pool) => {
+            Database::Postgres { pool, by_key } => {
                 let key = self.owner.key();
                 let me = Me { key: &key, claimed: &[], has_others: self.owner.has_others() };
-                whole::write(pool, me, batches).await
+                whole::write((pool, by_key), me, batches).await
             }
         }
     }

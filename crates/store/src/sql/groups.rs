@@ -158,3 +158,191 @@ impl Groups {
         self.at_work -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use incident::{Alert, AlertStatus, Incident, IncidentId, Limits, Opening, Severity};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{AlertState, AlertWrite, Base, Delivered, IncidentWrite, OutboxEnd, Repeat};
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn of_incident(number: u128) -> Batch {
+        let opening = Opening {
+            id: IncidentId::new(Uuid::from_u128(number)),
+            key: "k".to_owned().into(),
+            title: String::new(),
+            description: String::new(),
+            severity: Severity::Info,
+            affected_systems: Vec::new(),
+            tags: Vec::new(),
+            follows: None,
+            is_authenticated: true,
+        };
+        let incident = Incident::open(opening, AT, &Limits::default());
+        let (base, entries, effects) = (Base::default(), Vec::new(), Vec::new());
+        let write = IncidentWrite { incident, base, entries, effects, at: AT };
+        Batch { incidents: vec![write], ..Batch::default() }
+    }
+
+    fn alert(fingerprint: &str) -> Alert {
+        Alert {
+            source: "a".into(),
+            fingerprint: fingerprint.into(),
+            status: AlertStatus::Firing,
+            name: String::new(),
+            severity: Severity::Info,
+            labels: [].into(),
+            annotations: [].into(),
+            starts_at: AT,
+            is_start_known: true,
+            ends_at: None,
+            generator_url: String::new(),
+        }
+    }
+
+    fn news(fingerprint: &str) -> Batch {
+        let alert = alert(fingerprint);
+        let write =
+            AlertWrite { alert, incident: None, held: None, version: 1, reports: 1, at: AT };
+        Batch { alerts: vec![write], ..Batch::default() }
+    }
+
+    fn repeat(fingerprint: &str) -> Batch {
+        let alert = alert(fingerprint);
+        let (key, state) = (AlertKey::of(&alert), AlertState::of(&alert));
+        let repeat = Repeat { alert: key, state, reports: 1, at: AT };
+        Batch { repeats: vec![repeat], ..Batch::default() }
+    }
+
+    fn prune(excess: i64) -> Write {
+        Write::Prune { before: AT, excess }
+    }
+
+    /// Groups under test, with numbers for the writes in them.
+    struct Under {
+        groups: Groups,
+        /// The callers, by the number of their write.
+        callers: Vec<oneshot::Receiver<Result<Answer, StoreError>>>,
+    }
+
+    impl Under {
+        fn new(most: usize) -> Self {
+            Self { groups: Groups::new(most), callers: Vec::new() }
+        }
+
+        fn add(&mut self, write: Write) {
+            let (caller, answer) = oneshot::channel();
+            self.callers.push(answer);
+            self.groups.room().0.push(Waiting::new(write, Vec::new(), caller));
+        }
+
+        fn add_all<const N: usize>(&mut self, batches: [Batch; N]) {
+            batches.into_iter().for_each(|batch| self.add(Write::Batch(batch)));
+        }
+
+        /// Takes a group, and says which writes are in it.
+        fn take(&mut self) -> Option<(Vec<usize>, Vec<u64>)> {
+            let group = self.groups.take()?;
+            group.writes.into_iter().for_each(|one| one.answer(Ok(Answer::Done)));
+            let answered = |caller: &mut oneshot::Receiver<_>| caller.try_recv().is_ok();
+            let callers = self.callers.iter_mut().enumerate();
+            let taken = callers.filter_map(|(number, caller)| answered(caller).then_some(number));
+            Some((taken.collect(), group.held))
+        }
+
+        fn take_writes(&mut self) -> Vec<usize> {
+            self.take().map(|(writes, _)| writes).unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn an_incident_is_in_one_group_at_a_time() {
+        let mut under = Under::new(3);
+        under.add_all([1, 1, 2, 1].map(of_incident));
+        let (writes, held) = under.take().unwrap();
+        assert_eq!(writes, [0, 2]);
+        under.add_all([of_incident(1), of_incident(3)]);
+        assert_eq!(under.take_writes(), [5], "the others wait, whatever is behind them");
+        assert!(under.take_writes().is_empty());
+        under.groups.end(&held);
+        assert_eq!(under.take_writes(), [1], "in their order");
+    }
+
+    #[test]
+    fn an_alert_and_its_repeats_are_in_one_group_at_a_time() {
+        let mut under = Under::new(3);
+        under.add_all([repeat("a"), repeat("a"), news("b")]);
+        let (writes, held) = under.take().unwrap();
+        assert_eq!(writes, [0, 1, 2], "repeats are added up");
+        under.add_all([news("a"), repeat("a"), repeat("b"), news("c")]);
+        assert_eq!(under.take_writes(), [6]);
+        under.groups.end(&held);
+        assert_eq!(under.take_writes(), [3, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_no_batch_keeps_its_order() {
+        let mut under = Under::new(3);
+        under.add(prune(1));
+        let (writes, held) = under.take().unwrap();
+        assert_eq!(writes, [0]);
+        under.add(prune(2));
+        under.add_all([repeat("a")]);
+        under.add(prune(3));
+        assert_eq!(under.take_writes(), [2]);
+        assert!(under.take_writes().is_empty());
+        under.groups.end(&held);
+        assert_eq!(under.take_writes(), [1, 3]);
+    }
+
+    #[test]
+    fn on_a_server_nothing_goes_the_long_way_for_the_sake_of_others() {
+        let ends = || Batch { outbox: vec![OutboxEnd::Finished { id: 1, last: 1 }], ..news("b") };
+        for (most, groups) in [(2, [vec![0, 2], vec![1, 3]]), (1, [vec![0, 1, 2, 3], vec![]])] {
+            let mut under = Under::new(most);
+            under.add_all([repeat("a"), ends(), repeat("c")]);
+            under.add(prune(1));
+            assert_eq!([under.take_writes(), under.take_writes()], groups);
+        }
+    }
+
+    #[test]
+    fn no_more_groups_are_at_work_than_may_be() {
+        let mut under = Under::new(2);
+        under.add_all([of_incident(1)]);
+        let (_, held) = under.take().unwrap();
+        under.add_all([of_incident(2)]);
+        assert_eq!(under.take_writes(), [1]);
+        under.add_all([of_incident(3)]);
+        assert!(!under.groups.has_room());
+        assert!(under.take_writes().is_empty());
+        under.groups.end(&held);
+        assert!(under.groups.has_room());
+        assert_eq!(under.take_writes(), [2]);
+    }
+
+    #[test]
+    fn large_bodies_are_written_in_groups_of_their_own() {
+        let large = |bytes| {
+            let body = "x".repeat(bytes);
+            let delivered = vec![Delivered { source: "a".into(), body, at: AT }];
+            Batch { delivered, ..Batch::default() }
+        };
+        let mut under = Under::new(3);
+        under.add_all([GROUP_BYTES + 1, GROUP_BYTES - 1, 1].map(large));
+        assert_eq!(under.take_writes(), [0]);
+        assert_eq!(under.take_writes(), [1, 2]);
+    }
+
+    #[test]
+    fn who_does_not_wait_any_more_is_not_written() {
+        let mut under = Under::new(1);
+        under.add_all([repeat("a"), repeat("b")]);
+        under.callers[0].close();
+        assert_eq!(under.take_writes(), [1]);
+    }
+}

@@ -28,7 +28,7 @@ impl SqlStore {
     }
 
     pub(super) async fn unclaim_name(&self, name: String) -> Result<(), StoreError> {
-        if let Database::Postgres(_) = self.database {
+        if let Database::Postgres { .. } = self.database {
             let sql = "DELETE FROM claim WHERE name = $1 AND replica = $2";
             self.database.fetch(sql, params![&*name, &*self.owner.key()]).await?;
         }

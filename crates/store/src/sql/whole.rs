@@ -5,7 +5,7 @@
 //! way too.
 
 use serde::Serialize;
-use sqlx::error::DatabaseError;
+use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::PgPool;
 
 use super::alerts::{self, Alerts};
@@ -21,7 +21,7 @@ const DIVISION_BY_ZERO: &str = "22012";
 
 /// Writes the batches and commits them. False: nothing is written, and they go the long way.
 pub(super) async fn write(
-    pool: &PgPool,
+    (pool, by_key): (&PgPool, &PgPool),
     me: Me<'_>,
     batches: &[&Batch],
 ) -> Result<bool, StoreError> {
@@ -33,7 +33,10 @@ pub(super) async fn write(
         // They are locked first, in a statement of its own.
         return Ok(false);
     }
-    let (sql, parameters) = Statement::of(me, batches, &Rows::of(batches), &alerts).end();
+    let rows = Rows::of(batches);
+    // What is replaced is joined with what replaces it.
+    let pool = if rows.updates.is_empty() && alerts.updates.is_empty() { by_key } else { pool };
+    let (sql, parameters) = Statement::of(me, batches, &rows, &alerts).end();
     match bound!(sql, parameters, columns).execute(pool).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(error)) if is_untrue(&*error) => Ok(false),
@@ -43,9 +46,10 @@ pub(super) async fn write(
 
 /// Whether a row was not taken, or what it belongs to is not there.
 fn is_untrue(error: &dyn DatabaseError) -> bool {
-    error.is_unique_violation()
-        || error.is_foreign_key_violation()
-        || error.code().is_some_and(|code| code == DIVISION_BY_ZERO)
+    matches!(
+        error.kind(),
+        ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation | ErrorKind::NotNullViolation
+    ) || error.code().is_some_and(|code| code == DIVISION_BY_ZERO)
 }
 
 /// A statement of several parts, each of which writes to one table.
@@ -64,7 +68,7 @@ impl Statement {
         let mut all = Self::default();
         if !alerts.repeats.is_empty() {
             all.parameters = alerts::parameters(DIALECT, alerts);
-            let sql = alerts::add_repeats(DIALECT);
+            let sql = alerts::look_up_repeats();
             all.parts.push(format!("counted AS ({sql} RETURNING alert)"));
             all.check("counted", alerts.repeats.len());
         }

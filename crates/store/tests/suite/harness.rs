@@ -225,6 +225,12 @@ impl Harness {
         self.sql(format!("{unchecked}; DELETE FROM incident WHERE id = '{id}'")).await;
     }
 
+    /// A connection past the store, to its tables on a server.
+    pub(crate) async fn postgres_connection(&self) -> PgConnection {
+        let Backend::Postgres { url } = &self.backend else { unreachable!("it is on no server") };
+        postgres(url, self.agent).await
+    }
+
     /// Runs statements past the store.
     pub(crate) async fn sql(&self, sql: String) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
