@@ -268,6 +268,7 @@ async fn what_hangs_on_a_server_keeps_only_its_own_incident_waiting() {
 
     let (mut hanging, mut behind) = (next(1, 1), next(1, 2));
     assert!(poll!(&mut hanging).is_pending());
+    harness.when_one_waits_for_a_lock().await;
     assert!(poll!(&mut behind).is_pending());
     // These come after both.
     next(2, 1).await.unwrap();

@@ -231,6 +231,19 @@ impl Harness {
         postgres(url, self.agent).await
     }
 
+    /// Waits until somebody at the server waits for what another has locked.
+    pub(crate) async fn when_one_waits_for_a_lock(&self) {
+        let mut raw = self.postgres_connection().await;
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        for _ in 0..LOOKS {
+            if sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut raw).await.unwrap() == 1 {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        panic!("nobody waits for a lock")
+    }
+
     /// Runs statements past the store.
     pub(crate) async fn sql(&self, sql: String) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
