@@ -123,8 +123,8 @@ impl Groups {
             let mut rows = one.rows.iter().chain(&one.shared);
             let is_free = rows.all(|row| !self.held.contains(row));
             // Each of them is noted, taken or not.
-            let is_first =
-                one.rows.iter().fold(true, |is_first, row| seen.insert(*row) && is_first);
+            let known = one.rows.iter().filter(|row| !seen.insert(**row)).count();
+            let is_first = known == 0;
             let has_room = bytes == 0 || bytes + one.bytes() <= GROUP_BYTES;
             // Where several groups are at work, none takes the long way for the sake of another's.
             let is_alike = self.most == 1 || is_short.is_none_or(|is| is == one.is_short());
