@@ -181,18 +181,18 @@ mod tests {
         shell.args(["-c", "setsid sleep 300 & sleep 300 & echo up; wait"]);
         let output = children.start("shell", &shell, scratch.path()).unwrap();
         let mark = scratch.path().to_string_lossy().into_owned();
-        let asked = Instant::now();
-        while std::fs::read_to_string(&output).unwrap().is_empty() {
-            assert!(asked.elapsed() < Duration::from_secs(10), "the shell does not start");
-            interrupt::rest(Duration::from_millis(5));
-        }
-        assert!(marked(&mark).len() >= 2, "the shell and its children are found by their mark");
+        let until = |what: &str, is_so: &dyn Fn() -> bool| {
+            let asked = Instant::now();
+            while !is_so() {
+                assert!(asked.elapsed() < Duration::from_secs(60), "{what}: {:?}", marked(&mark));
+                interrupt::rest(Duration::from_millis(5));
+            }
+        };
+        until("the shell starts", &|| !std::fs::read_to_string(&output).unwrap().is_empty());
+        // What is just becoming another program shows no environment.
+        until("it is found with its children by their mark", &|| marked(&mark).len() == 3);
         children.stop();
-        let gone = Instant::now();
-        while !marked(&mark).is_empty() {
-            assert!(gone.elapsed() < Duration::from_secs(10), "left: {:?}", marked(&mark));
-            interrupt::rest(Duration::from_millis(5));
-        }
+        until("nothing is left", &|| marked(&mark).is_empty());
     }
 
     #[test]

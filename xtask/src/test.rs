@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, on a bare machine.
 //!
 //! Installs what the tests need where it may, runs every stage even after one failed, prints the
-//! wall time of each, and closes with one line `N passed, N failed`: every test counts, and so does
-//! every other stage.
+//! wall time of each, and closes with the tests that failed and one line `N passed, N failed`: every
+//! test counts, and so does every other stage.
 
 mod install;
 mod tally;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -44,6 +45,8 @@ struct Runner<'a> {
     only: &'a [String],
     report: Vec<Line>,
     tally: Tally,
+    /// Tests that failed.
+    failed: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         only: &args.only,
         report: Vec::new(),
         tally: Tally::default(),
+        failed: BTreeSet::new(),
     };
     let started = Instant::now();
     runner.all_stages(args.quick)?;
@@ -139,6 +143,9 @@ impl Runner<'_> {
             println!("{stage:<12}{verdict:<8}{:>8.1} s", took.as_secs_f64());
         }
         println!("{:<20}{:>8.1} s", "total", total.as_secs_f64());
+        for test in &self.failed {
+            println!("failed: {test}");
+        }
         println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
     }
 
@@ -188,7 +195,9 @@ impl Runner<'_> {
         // What the program left behind must go before its output can end.
         self.children.stop();
         for reader in readers {
-            self.tally.add(reader.join().unwrap_or_default());
+            let (tally, failed) = reader.join().unwrap_or_default();
+            self.tally.add(tally);
+            self.failed.extend(failed);
         }
         let status = outcome?;
         let shown: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
@@ -197,15 +206,17 @@ impl Runner<'_> {
     }
 }
 
-fn show_and_count(stream: impl Read) -> Tally {
-    let mut tally = Tally::default();
+/// Returns the counts, and the tests that failed.
+fn show_and_count(stream: impl Read) -> (Tally, Vec<String>) {
+    let (mut tally, mut failed) = (Tally::default(), Vec::new());
     for line in BufReader::new(stream).split(b'\n') {
         let Ok(line) = line.context("read output") else { break };
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         tally.add(tally::read(&line));
+        failed.extend(tally::failed_test(&line));
     }
-    tally
+    (tally, failed)
 }
 
 #[cfg(test)]
@@ -220,6 +231,7 @@ mod tests {
             only: &[],
             report: Vec::new(),
             tally: Tally::default(),
+            failed: BTreeSet::new(),
         }
     }
 
@@ -256,11 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn failed_tests_are_not_counted_twice() {
+    fn failed_tests_are_named_and_not_counted_twice() {
         let scratch = tempfile::tempdir().unwrap();
         let mut run = runner(scratch.path());
-        let script = "echo 'test result: FAILED. 3 passed; 2 failed'; exit 101";
+        let script = "echo 'test one ... FAILED'; echo 'test two ... FAILED' >&2; \
+                      echo 'test result: FAILED. 3 passed; 2 failed'; exit 101";
         run.stage("tests", |run| run.command("sh", &shell(script))).unwrap();
         assert_eq!(run.tally, Tally { passed: 3, failed: 2 });
+        assert_eq!(Vec::from_iter(run.failed), ["one", "two"]);
     }
 }

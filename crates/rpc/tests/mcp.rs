@@ -15,7 +15,7 @@ use rpc::mcp::server::{Access, CallContext, Tool, ToolError, ToolServer, router}
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const DOUBLE: ToolDefinition = ToolDefinition {
     name: "double",

@@ -8,7 +8,7 @@ use incident::{EntryKind, Phase, ResolvedBy, TicketStatus};
 use crate::{Case, Snapshot};
 
 /// Long enough for any step of a healthy system on a busy machine.
-const USUAL: Duration = Duration::from_secs(60);
+const USUAL: Duration = Duration::from_secs(180);
 
 /// Something that is true of a snapshot, or not yet.
 pub struct Condition {
@@ -25,7 +25,8 @@ impl Condition {
         Self { claim: claim.into(), deadline: USUAL, is_met: Box::new(is_met) }
     }
 
-    /// How long it may take; without this, a minute.
+    /// How long it may take; without this, three minutes. It ends what hangs: how fast the system is,
+    /// benchmarks tell.
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

@@ -185,7 +185,14 @@ async fn a_hanging_answer_ends_at_the_deadline() {
     desk.jira.fail_next(Method::POST, FaultKind::HangAfter);
     let error = desk.tracker.create(&new_ticket()).await.unwrap_err();
     assert!(error.to_string().contains("deadline passed"), "{error}");
-    assert_eq!(desk.tracker.create(&new_ticket()).await.unwrap().key, "OPS-1");
+    // So short a deadline passes by itself where the machine has other things to do.
+    let ticket = loop {
+        match desk.tracker.create(&new_ticket()).await {
+            Ok(ticket) => break ticket,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+    };
+    assert_eq!(ticket.key, "OPS-1");
     assert_eq!(desk.jira.state().issues.len(), 1);
 }
 

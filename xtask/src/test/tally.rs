@@ -1,4 +1,4 @@
-//! Counts of tests, read from the closing lines of the runners.
+//! Counts of tests and the names of those that failed, read from the lines of the runners.
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -13,15 +13,33 @@ impl Tally {
     }
 }
 
-/// Reads a closing line of `cargo test` or `cargo nextest`; every other line counts nothing.
+/// Reads a closing line of `cargo test` or `cargo nextest`; every other line counts nothing. What
+/// nextest shows of a test that failed has lines of `cargo test` too, but indented.
 pub(super) fn read(line: &str) -> Tally {
     let line = plain(line);
-    let line = line.trim();
-    let is_closing = line.starts_with("test result: ") || line.starts_with("Summary [");
+    let is_closing =
+        line.starts_with("test result: ") || line.trim_start().starts_with("Summary [");
     if !is_closing {
         return Tally::default();
     }
-    Tally { passed: before(line, "passed"), failed: before(line, "failed") + before(line, "timed") }
+    let count = |word| before(&line, word);
+    Tally { passed: count("passed"), failed: count("failed") + count("timed") }
+}
+
+/// The name of a test, where this line of a runner says that it failed.
+pub(super) fn failed_test(line: &str) -> Option<String> {
+    let line = plain(line);
+    let of_cargo = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+    if let Some(name) = of_cargo {
+        return Some(name.to_owned());
+    }
+    let (verdict, rest) = line.trim_start().split_once(" [")?;
+    let is_bad = ["FAIL", "TIMEOUT", "ABORT"].contains(&verdict)
+        || verdict.starts_with("SIG") && verdict.bytes().all(|byte| byte.is_ascii_uppercase());
+    let name = rest.split_once("] ").filter(|_| is_bad)?.1.trim_start();
+    // Its number among all tests may stand before it.
+    let numbered = name.strip_prefix('(').and_then(|rest| rest.split_once(") "));
+    Some(numbered.map_or(name, |(_, name)| name).to_owned())
 }
 
 /// The number in front of a word.
@@ -71,5 +89,26 @@ mod tests {
     #[test]
     fn other_lines_count_nothing() {
         assert_eq!(read("3 passed, 1 failed"), Tally::default());
+        let shown_by_nextest = "    test result: FAILED. 0 passed; 1 failed; 0 ignored";
+        assert_eq!(read(shown_by_nextest), Tally::default());
+    }
+
+    #[test]
+    fn failed_tests_of_both_runners_are_named() {
+        let named = |line: &str| failed_test(line);
+        assert_eq!(named("test storm::one ... FAILED").as_deref(), Some("storm::one"));
+        let nextest = "        FAIL [  23.609s] (183/520) ingress::ingress storm::one";
+        assert_eq!(named(nextest).as_deref(), Some("ingress::ingress storm::one"));
+        let coloured = "\x1b[31;1m     SIGSEGV\x1b[0m [   0.1s] (\x1b[36m1\x1b[0m/2) store one";
+        assert_eq!(named(coloured).as_deref(), Some("store one"));
+        for other in [
+            "test storm::one ... ok",
+            "    test storm::one ... FAILED",
+            "        PASS [   0.024s] ( 19/520) ingress one",
+            "        SLOW [> 60.000s] (-------) ingress one",
+            "     Summary [ 245.516s] 520 tests run: 519 passed, 1 failed",
+        ] {
+            assert_eq!(named(other), None, "{other}");
+        }
     }
 }

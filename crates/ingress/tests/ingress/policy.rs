@@ -6,6 +6,7 @@ use std::time::Duration;
 use ingress::{Matcher, Once, SourceConfig, StormConfig, WindowConfig};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use service::ManualClock;
 use webhooks::Format;
 
 use super::sample::{alert, at, body, firing, resolved};
@@ -70,10 +71,12 @@ async fn a_window_holds_back_what_fires_and_a_start_without_it_lets_go_what_fire
 
 #[tokio::test]
 async fn the_end_of_a_window_lets_go_by_itself() {
-    let now = service::Process::new("clock").now();
-    let window = window("db-1", now + Duration::from_millis(1_500));
-    let world = World::alone(|config| config.maintenance = vec![window]).await;
-    assert!(world.deliver(firing("db-1")).await.is_empty(), "the window is over already");
+    let clock = ManualClock::starting_at(at(600));
+    let hour = Duration::from_secs(3_600);
+    let window = window("db-1", clock.now() + hour);
+    let world = World::by(&clock, |config| config.maintenance = vec![window]).await;
+    assert!(world.deliver(firing("db-1")).await.is_empty());
+    clock.advance(hour);
     assert_eq!(until_there_are(&world, 1).await, titles(&["db-1"]));
     world.stop().await;
 }

@@ -7,13 +7,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use postgres_server::Server;
 use service::{Clock, ProcessIdentity};
-use store::OpenOptions;
+use store::{OpenOptions, Opened};
 
 use super::sample::{firing, resolved};
 use super::storm::sixty_four_bring_the_same;
 use super::world::World;
 
 pub(crate) async fn replica(beside: &World, server: &Server, id: &str) -> World {
+    let opened = open(server, id).await;
+    beside.replica_with(opened.store, opened.tasks).await
+}
+
+pub(crate) async fn open(server: &Server, id: &str) -> Opened {
     let this = ProcessIdentity::current();
     let options = OpenOptions::of_process(
         id.into(),
@@ -22,8 +27,7 @@ pub(crate) async fn replica(beside: &World, server: &Server, id: &str) -> World 
         Duration::from_secs(3_600),
         Arc::new(|| Clock::System.now()),
     );
-    let opened = Box::pin(store::open(&server.url(), "ingress", options)).await.unwrap();
-    beside.replica_with(opened.store, opened.tasks).await
+    Box::pin(store::open(&server.url(), "ingress", options)).await.unwrap()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ingress::{AlertmanagerPeer, Config, Reconciliation};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::alertmanager::{Alert, Alertmanager, posting_to};
@@ -50,7 +51,10 @@ async fn standing(world: &World) -> Value {
 
 /// Waits until a round is as asked that began after this call.
 async fn until_round(world: &World, is_so: impl Fn(&Value) -> bool) -> Value {
-    let began = |standing: &Value| standing["last_round_at"].as_str().unwrap_or("").to_owned();
+    let began = |standing: &Value| {
+        let at = standing["last_round_at"].as_str();
+        at.map(|at| at.parse::<Timestamp>().unwrap())
+    };
     let before = began(&standing(world).await);
     let waiting = async {
         loop {

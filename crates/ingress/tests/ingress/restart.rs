@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::sample::{alert, body, firing, resolved};
+use service::ManualClock;
+
+use super::sample::{alert, at, body, firing, resolved};
 use super::world::World;
 
 #[tokio::test]
@@ -59,14 +61,14 @@ async fn agents_that_are_away_are_waited_for() {
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_agents_or_consoles() {
-    let world = World::new().await;
+    // Whoever waited for anybody would wait for ever.
+    let world = World::by(&ManualClock::starting_at(at(600)), |_| {}).await;
+    world.bring_agents().await;
     world.resolution.player.close();
     let id = world.deliver_one(firing("db-1")).await;
     world.until_phase(&id, "verifying").await;
     let _console = world.get(world.console("/events")).send().await.unwrap();
-    let started = std::time::Instant::now();
     world.stop().await;
-    assert!(started.elapsed() < super::world::PATIENCE / 2, "a client held it up");
 }
 
 /// Gives every incident that is stored a form that this version cannot read.

@@ -2,9 +2,11 @@
 //! answered with an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use service::ManualClock;
 
 use super::sample::{alert, at, body, firing, resolved};
 use super::world::World;
@@ -221,14 +223,19 @@ async fn alerts_of_an_incident_are_read_page_by_page() {
 
 #[tokio::test]
 async fn an_alert_that_is_repeated_after_the_proof_goes_to_a_person() {
-    let world = World::alone(|config| config.limits.quiet_seconds = 2).await;
+    let clock = ManualClock::starting_at(at(600));
+    let world = World::by(&clock, |config| config.limits.quiet_seconds = 2).await;
     world.bring_agents().await;
     let ids = [world.deliver_one(firing("db-1")).await, world.deliver_one(firing("db-2")).await];
-    world.until_phase(&ids[0], "resolved").await;
+    for id in &ids {
+        world.until_phase(id, "resolved").await;
+    }
     // A repeat is not told to the incident, until its quiet time is over.
     let before = world.incident(&ids[0]).await;
+    clock.advance(Duration::from_secs(1));
     assert_eq!(world.deliver_one(firing("db-1")).await, ids[0]);
     assert_eq!(world.incident(&ids[0]).await["alerts"], before["alerts"]);
+    clock.advance(Duration::from_secs(1));
     let incident = world.until_phase(&ids[0], "needs_human").await;
     let why = incident["phase"]["reason"]["why"].as_str().unwrap();
     assert!(why.contains("still reports the alert"), "{why}");

@@ -1,10 +1,13 @@
 //! From alert to end.
 
+use std::time::Duration;
+
 use incident::{OutcomeResult, Payload};
 use serde_json::json;
+use service::ManualClock;
 
 use super::agents::{Play, ticket_update};
-use super::sample::{alert, body, firing, resolved};
+use super::sample::{alert, at, body, firing, resolved};
 use super::world::World;
 
 #[tokio::test]
@@ -238,10 +241,13 @@ async fn a_person_closes_and_what_runs_is_stopped() {
 
 #[tokio::test]
 async fn a_resolution_past_its_deadline_is_stopped_and_its_undo_is_told() {
-    let world = World::alone(|config| config.limits.resolution_seconds = 1).await;
+    let clock = ManualClock::starting_at(at(600));
+    let world = World::by(&clock, |config| config.limits.resolution_seconds = 1).await;
     world.bring_agents().await;
     world.resolution.player.close();
     let id = world.deliver_one(firing("db-1")).await;
+    world.until_phase(&id, "verifying").await;
+    clock.advance(Duration::from_secs(1));
     let incident = world.until(&id, "undone", |incident| !incident["outcome"].is_null()).await;
     assert_eq!(incident["phase"]["name"], "needs_human");
     assert_eq!(incident["outcome"]["result"], "undone");

@@ -17,7 +17,16 @@ const LOCK: &str = "lock";
 pub(super) struct RunDirectory {
     path: PathBuf,
     /// The kernel lets go of it with this process, however that ends.
-    _lock: File,
+    lock: File,
+}
+
+/// A child that is just being started has the file open too, until it becomes its program: closing it
+/// here would leave it locked for that long.
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        // Fails for no lock that is held.
+        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 /// What carries a change out.
@@ -47,7 +56,7 @@ impl RunDirectory {
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         let lock = File::create_new(path.join(LOCK))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -58,7 +67,7 @@ impl RunDirectory {
     pub(super) fn of_ended(path: &Path) -> Option<Self> {
         let lock = File::open(path.join(LOCK)).ok()?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
-        Some(Self { path: path.to_owned(), _lock: lock })
+        Some(Self { path: path.to_owned(), lock })
     }
 
     /// Removes it with all that it holds.

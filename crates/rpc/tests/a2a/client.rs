@@ -16,7 +16,7 @@ use rpc::a2a::{
     Authentication, Client, ClientError, ClientOptions, LIMITS_EXTENSION_URI, PeerConfig, Send,
 };
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use self::peer::{Peer, card_with};
 use super::support::{PATIENCE, Served};
@@ -149,9 +149,10 @@ async fn what_a_peer_does_not_offer_is_refused_by_name_over_both_bindings() {
 
 #[tokio::test]
 async fn a_peer_that_is_away_may_come_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Nobody listens, and nobody else can take the address.
+    let place = TcpSocket::new_v4().unwrap();
+    place.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", place.local_addr().unwrap());
     let error = client(&url).send(say("x", None)).await.unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
     assert!(error.is_transient());

@@ -48,7 +48,7 @@ async fn without_metrics_after_the_fix_nothing_counts_as_proven() {
         .trigger("database_timeout", secs(600))
         .when(incident().is_in(&["verifying"]))
         .kill(Program::Prometheus)
-        .expect(incident().needs_human().within(secs(150)))
+        .expect(incident().needs_human().within(secs(300)))
         .run()
         .await;
     if let Some(record) = record {

@@ -7,7 +7,7 @@ use scenarios::{Record, Scenario, fault, incident, secs, ticket};
 async fn fix_that_fails_is_undone_and_handed_over() {
     let record = Scenario::new("a fix that fails")
         .trigger("fix_that_fails", secs(600))
-        .expect(incident().needs_human().within(secs(90)))
+        .expect(incident().needs_human())
         .expect(ticket().is(TicketStatus::NeedsHuman))
         .expect(fault("fix_that_fails").is_active())
         .run()
@@ -21,7 +21,7 @@ async fn fix_that_fails_is_undone_and_handed_over() {
 async fn fix_that_hurts_a_neighbour_is_undone_and_handed_over() {
     let record = Scenario::new("a fix that hurts")
         .trigger("fix_that_hurts", secs(600))
-        .expect(incident().needs_human().within(secs(90)))
+        .expect(incident().needs_human())
         .expect(ticket().is(TicketStatus::NeedsHuman))
         .expect(fault("fix_that_hurts").is_active())
         .run()

@@ -91,7 +91,7 @@ impl Listener {
         drop(accepting);
         self.connections.finish_all();
         self.tasks.close();
-        let mut end = pin!(sleep(LINGER));
+        let mut end = pin!(self.process.clock().sleep(LINGER));
         loop {
             tokio::select! {
                 biased;

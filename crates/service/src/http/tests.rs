@@ -1,6 +1,7 @@
 //! Clients that mean no good, or nothing at all, beside one that wants an answer.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -74,6 +75,17 @@ async fn rest(client: &mut TcpStream) -> String {
     String::from_utf8_lossy(&rest).into_owned()
 }
 
+/// Time stands still meanwhile. Paused time runs on by itself whenever nothing is to be done, also while
+/// the kernel is about to bring what one end has sent to the other.
+pub(super) async fn timeless<T>(work: impl Future<Output = T>) -> T {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let holding = tokio::task::spawn_blocking(move || is_done.recv());
+    let result = work.await;
+    drop(done);
+    assert!(holding.await.unwrap().is_err(), "nothing is ever said");
+    result
+}
+
 async fn is_well(address: SocketAddr) {
     assert_eq!(ask(&mut connect(address).await, GET).await, "HTTP/1.1 200 OK");
 }
@@ -90,10 +102,14 @@ async fn a_half_sent_request_does_not_fail_the_shutdown() {
     // Nobody but the shutdown closes it.
     let patient = ConnectionLimits { head_seconds: 1000, ..limits() };
     let (process, address) = start(patient).await;
-    let mut connection = connect(address).await;
-    connection.write_all(b"POST / HT").await.unwrap();
-    // Accepted in order: once this one is answered, that one is in hand.
-    is_well(address).await;
+    let mut connection = timeless(async {
+        let mut connection = connect(address).await;
+        connection.write_all(b"POST / HT").await.unwrap();
+        // Accepted in order: once this one is answered, that one is in hand.
+        is_well(address).await;
+        connection
+    })
+    .await;
     process.shut_down(Duration::from_secs(10)).await.unwrap();
     assert_eq!(rest(&mut connection).await, "");
 }
@@ -101,31 +117,48 @@ async fn a_half_sent_request_does_not_fail_the_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn who_keeps_the_listener_waiting_is_closed() {
     let (process, address) = start(limits()).await;
-    let half = |text: &'static str| async move {
-        let mut client = connect(address).await;
-        client.write_all(text.as_bytes()).await.unwrap();
+    let half = async |text: &'static str| {
+        let mut client = timeless(async {
+            let mut client = connect(address).await;
+            client.write_all(text.as_bytes()).await.unwrap();
+            is_well(address).await;
+            client
+        })
+        .await;
         rest(&mut client).await
     };
     assert_eq!(half("").await, "");
     assert_eq!(half("POST /length HTTP/1.1\r\nhost: ").await, "");
     assert_eq!(closed(&process, "Head"), 2);
-    let body = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf";
-    assert_eq!(half(body).await, "");
+    // Who is told to go on has been understood so far.
+    let head = b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\
+                 expect: 100-continue\r\n\r\n";
+    let mut client = connect(address).await;
+    let told = timeless(ask(&mut client, head)).await;
+    assert_eq!(told, "HTTP/1.1 100 Continue");
+    client.write_all(b"half").await.unwrap();
+    assert_eq!(rest(&mut client).await, "");
     assert_eq!(closed(&process, "Body"), 1);
     let mut idle = connect(address).await;
-    assert_eq!(ask(&mut idle, GET).await, "HTTP/1.1 200 OK");
+    assert_eq!(timeless(ask(&mut idle, GET)).await, "HTTP/1.1 200 OK");
     rest(&mut idle).await;
     assert_eq!(closed(&process, "Idle"), 1);
-    is_well(address).await;
+    timeless(is_well(address)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_its_answer_is_closed() {
     let (process, address) = start(limits()).await;
-    let mut reader = connect(address).await;
-    reader.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut other = connect(address).await;
-    other.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let (mut reader, mut other) = (connect(address).await, connect(address).await);
+    timeless(async {
+        let endless = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
+        reader.write_all(endless).await.unwrap();
+        reader.read_u8().await.unwrap();
+        // Both requests come together, and the first is answered.
+        let never = [GET, b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n"].concat();
+        assert_eq!(ask(&mut other, &never).await, "HTTP/1.1 200 OK");
+    })
+    .await;
     let passed = tokio::time::timeout(Duration::from_secs(300), other.read_u8()).await;
     assert!(passed.is_err(), "a handler may take as long as it likes");
     assert_eq!(closed(&process, "Reader"), 1);
@@ -154,14 +187,17 @@ async fn silent_clients_make_room_for_one_that_asks() {
 async fn answers_without_end_make_room_when_nothing_else_does() {
     let (process, address) = start(ConnectionLimits { open: 2, ..limits() }).await;
     let mut streams = [connect(address).await, connect(address).await];
-    for client in &mut streams {
-        client.write_all(b"GET /slowly HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        client.read_u8().await.unwrap();
-    }
-    assert_eq!(rest(&mut connect(address).await).await, "");
+    timeless(async {
+        for client in &mut streams {
+            client.write_all(b"GET /slowly HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            client.read_u8().await.unwrap();
+        }
+        assert_eq!(rest(&mut connect(address).await).await, "");
+    })
+    .await;
     assert_eq!((closed(&process, "Refused"), closed(&process, "Room")), (1, 0));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    is_well(address).await;
+    timeless(is_well(address)).await;
     assert_eq!((closed(&process, "Refused"), closed(&process, "Room")), (1, 1));
 }
 
