@@ -69,7 +69,7 @@ impl Agent {
 
     async fn send(&self, parts: Vec<Part>) -> Task {
         let message = Message::new(self.process.new_id().to_string(), Role::User, parts);
-        let wait = Some(Duration::from_secs(20));
+        let wait = Some(Duration::from_secs(120));
         self.client
             .send(Send { message, idempotency_key: None, wait })
             .await

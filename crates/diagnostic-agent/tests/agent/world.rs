@@ -188,7 +188,7 @@ pub(crate) async fn start_on(
 
 impl World {
     pub(crate) async fn send(&self, parts: Vec<Part>) -> Task {
-        self.send_and_wait(parts, Some(Duration::from_secs(20))).await
+        self.send_and_wait(parts, Some(Duration::from_secs(120))).await
     }
 
     pub(crate) async fn send_and_wait(&self, parts: Vec<Part>, wait: Option<Duration>) -> Task {

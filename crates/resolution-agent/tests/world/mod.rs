@@ -474,7 +474,9 @@ impl Agent {
         let base = address.parse().unwrap();
         let (store, tasks) = (world.store(replica), world.tasks(replica));
         resolution_agent::start_with(config, process.clone(), store, tasks).await.unwrap();
-        let client = Client::new(base, ClientOptions::default()).unwrap();
+        // It only ends what hangs: time is the test's, and not the caller's.
+        let options = ClientOptions { deadline: Duration::from_secs(120), ..Default::default() };
+        let client = Client::new(base, options).unwrap();
         Self { client, process, clock: world.clock.clone(), address }
     }
 
