@@ -58,7 +58,7 @@ enum Place {
 }
 
 /// What is to be written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Decided {
     pub(super) drafts: Vec<Draft>,
     pub(super) alerts: Vec<AlertWrite>,
@@ -66,7 +66,7 @@ pub(super) struct Decided {
     /// How alerts stand afterwards; `None` where the same report again is no repeat.
     pub(super) hints: Vec<(AlertKey, Option<Hint>)>,
     /// What opened with it, once it is stored.
-    pub(super) storms: Option<Storms>,
+    pub(super) storms: Storms,
 }
 
 impl<'a> Decision<'a> {
@@ -232,23 +232,21 @@ impl<'a> Decision<'a> {
     pub(super) fn end(mut self) -> Decided {
         self.book.tell_all_of_others();
         self.book.tell_of_storms(self.storms.config());
-        let mut decided = Decided::default();
+        let (mut alerts, mut repeats, mut hints) = (Vec::new(), Vec::new(), Vec::new());
         for (key, known) in std::mem::take(&mut self.alerts) {
             let is_repeatable = match known.alert.is_firing() {
                 true => known.incident.is_some_and(|id| self.book.stays_open(id)),
                 false => true,
             };
             let hint = Hint { state: known.state(), incident: known.incident };
-            decided.hints.push((key.clone(), self.is_settled(&known).then_some(hint)));
+            hints.push((key.clone(), self.is_settled(&known).then_some(hint)));
             match known.write(key, is_repeatable, self.now) {
                 Writes::Nothing => {}
-                Writes::Repeat(repeat) => decided.repeats.push(repeat),
-                Writes::Alert(write) => decided.alerts.push(write),
+                Writes::Repeat(repeat) => repeats.push(repeat),
+                Writes::Alert(write) => alerts.push(write),
             }
         }
-        decided.storms = Some(self.storms);
-        decided.drafts = self.book.drafts();
-        decided
+        Decided { drafts: self.book.drafts(), alerts, repeats, hints, storms: self.storms }
     }
 }
 
