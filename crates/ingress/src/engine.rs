@@ -171,7 +171,7 @@ impl Engine {
         delivery.alerts.iter_mut().for_each(|alert| self.rules.enrich(alert));
         let (caller, answer) = oneshot::channel();
         let since = self.process.clock().instant();
-        self.admission.put(Waiting { delivery, caller, since, _room: room }).await?;
+        self.admission.put(Waiting { delivery, caller, since, _room: room, place: None }).await?;
         answer.await.map_err(|_| ApiError::Draining)?
     }
 

@@ -63,13 +63,18 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// Given back with the answer.
     pub(super) _room: Room,
+    /// Its place in the queue, until it is taken in hand.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Admission {
     process: Process,
     metrics: IngressMetrics,
+    /// As long as there are places.
     queue: mpsc::Sender<Waiting>,
+    places: Arc<Semaphore>,
+    all_places: usize,
     bytes: Arc<Semaphore>,
     all_bytes: usize,
     large: Arc<Semaphore>,
@@ -95,12 +100,15 @@ impl Admission {
         config: &crate::Config,
         metrics: &IngressMetrics,
     ) -> (Arc<Self>, mpsc::Receiver<Waiting>) {
-        let (queue, waiting) = mpsc::channel(config.queue_capacity);
+        let all_places = config.queue_capacity;
+        let (queue, waiting) = mpsc::channel(all_places);
         let all_bytes = config.queue_bytes.min(Semaphore::MAX_PERMITS);
         let admission = Self {
             process: process.clone(),
             metrics: metrics.clone(),
             queue,
+            places: Arc::new(Semaphore::new(all_places)),
+            all_places,
             bytes: Arc::new(Semaphore::new(all_bytes)),
             all_bytes,
             large: Arc::new(Semaphore::new(all_bytes / 2)),
@@ -170,14 +178,14 @@ impl Admission {
     ///
     /// # Errors
     /// There is no place for it.
-    pub(super) async fn put(&self, waiting: Waiting) -> Result<(), ApiError> {
+    pub(super) async fn put(&self, mut waiting: Waiting) -> Result<(), ApiError> {
         let class = Class::of(&waiting.delivery.alerts);
         let kept = match class {
-            Class::Ordinary => self.queue.max_capacity() / 10,
+            Class::Ordinary => self.all_places / 10,
             Class::Critical | Class::Resolved => 0,
         };
-        let place = match self.queue.capacity() > kept {
-            true => self.queue.try_reserve().ok(),
+        let place = match self.places.available_permits() > kept {
+            true => self.places.clone().try_acquire_owned().ok(),
             false => None,
         };
         if self.queue.is_closed() {
@@ -187,7 +195,7 @@ impl Admission {
             Some(place) => place,
             None if class == Class::Resolved => {
                 self.look();
-                let place = self.patiently(self.queue.reserve()).await;
+                let place = self.patiently(self.places.clone().acquire_owned()).await;
                 let place = place.inspect_err(|_| self.shed(class.name()))?;
                 place.map_err(|_| ApiError::Draining)?
             }
@@ -197,14 +205,16 @@ impl Admission {
                 return Err(ApiError::Overloaded(self.depth()));
             }
         };
-        place.send(waiting);
+        waiting.place = Some(place);
+        // There is room for as many as there are places.
+        self.queue.try_send(waiting).map_err(|_| ApiError::Draining)?;
         self.look();
         Ok(())
     }
 
     /// Deliveries that wait.
     fn depth(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        self.all_places - self.places.available_permits()
     }
 
     fn shed(&self, class: &'static str) {
@@ -232,7 +242,7 @@ impl Admission {
     /// Four fifths of the places or of the bytes are taken.
     fn is_nearly_full(&self) -> bool {
         let is_full = |left: usize, all: usize| all.saturating_sub(left) >= all - all / 5;
-        is_full(self.queue.capacity(), self.queue.max_capacity())
+        is_full(self.places.available_permits(), self.all_places)
             || is_full(self.bytes.available_permits(), self.all_bytes)
     }
 }

@@ -86,11 +86,10 @@ impl Intake {
         let mut came = Vec::new();
         let mut is_open = true;
         while is_open || !self.lanes.is_empty() {
-            let has_room = self.repeats.len() < MOST && self.news.len() < MOST;
             tokio::select! {
                 biased;
                 Some(ended) = self.lanes.join_next() => self.end(ended),
-                count = queue.recv_many(&mut came, MOST), if is_open && has_room => {
+                count = queue.recv_many(&mut came, MOST), if is_open => {
                     is_open = count > 0;
                     came.drain(..).for_each(|waiting| self.sort(waiting));
                 }
@@ -239,8 +238,8 @@ fn fail(batch: Vec<Sorted>, error: StoreError) {
     }
 }
 
-/// Takes what fits into one batch; the rest stays, in order. Whoever does not wait any more is not
-/// acknowledged, and need not be stored.
+/// Takes what fits into one batch in hand; the rest stays, in order. Whoever does not wait any more is
+/// not acknowledged, and need not be stored.
 fn take_batch(waiting: &mut Vec<Sorted>) -> Vec<Sorted> {
     waiting.retain(|one| !one.waiting.caller.is_closed());
     let mut bytes = 0;
@@ -250,5 +249,9 @@ fn take_batch(waiting: &mut Vec<Sorted>) -> Vec<Sorted> {
         is_first || bytes <= MOST_BYTES
     };
     let count = waiting.iter().take(MOST).take_while(fits).count();
-    waiting.drain(..count).collect()
+    let in_hand = waiting.drain(..count).map(|mut one| {
+        one.waiting.place = None;
+        one
+    });
+    in_hand.collect()
 }
