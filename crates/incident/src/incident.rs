@@ -66,6 +66,9 @@ pub struct Incident {
 /// Alerts that an incident keeps whole; of more it knows how many there are.
 pub const ALERTS_KEPT: usize = 25;
 
+/// Alerts that the incident of a storm keeps whole: it is written with every batch of thousands.
+pub const STORM_ALERTS_KEPT: usize = 3;
+
 /// Alerts that an incident knows the number of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherAlerts {

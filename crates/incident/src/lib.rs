@@ -25,7 +25,7 @@ pub use exchange::{Brief, EXTENSION_URI, IncidentSummary, Payload, PayloadError,
 pub use ids::{AttemptId, IdError, IncidentId, PlanId};
 pub use incident::{
     ALERTS_KEPT, HandOff, Incident, NeedsHuman, NextStep, Opening, OtherAlerts, Phase, ResolvedBy,
-    TrackedAlert,
+    STORM_ALERTS_KEPT, TrackedAlert,
 };
 pub use machine::{Effect, Event, FLAP_CHANGES_MOST, Limits, TransitionError};
 pub use outcome::{CheckReport, Outcome, OutcomeResult, StepReport};

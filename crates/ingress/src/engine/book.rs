@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use incident::{
-    ALERTS_KEPT, Alert, Event, Incident, IncidentId, IncidentKey, Limits, Phase, Severity,
+    ALERTS_KEPT, Alert, Event, Incident, IncidentId, IncidentKey, Limits, Phase, STORM_ALERTS_KEPT,
+    Severity,
 };
 use jiff::Timestamp;
 use store::Stored;
@@ -245,5 +246,6 @@ fn keeps(incident: &Incident, alert: &Alert) -> bool {
         return true;
     }
     let kept: usize = incident.alerts.iter().map(|tracked| tracked.alert.text_bytes()).sum();
-    incident.alerts.len() < ALERTS_KEPT && kept + alert.text_bytes() <= KEPT_BYTES
+    let most = if incident.is_storm { STORM_ALERTS_KEPT } else { ALERTS_KEPT };
+    incident.alerts.len() < most && kept + alert.text_bytes() <= KEPT_BYTES
 }
