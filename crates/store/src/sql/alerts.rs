@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::LazyLock;
 
 use incident::{AlertStatus, Severity};
 use serde::Serialize;
@@ -176,9 +175,6 @@ pub(super) fn parameters(dialect: Dialect, alerts: &Alerts<'_>) -> Vec<Value> {
     columns(dialect, &alerts.repeats)
 }
 
-/// How many those are, of a file.
-pub(super) const PARAMETERS: usize = 1;
-
 fn columns(dialect: Dialect, repeats: &[RepeatRow<'_>]) -> Vec<Value> {
     if dialect == Dialect::Sqlite {
         return vec![Value::rows(&repeats.iter().map(RepeatRow::fields).collect::<Vec<_>>())];
@@ -277,15 +273,6 @@ const IS_TRUE: &str = "alert.status = new.status AND alert.severity = new.severi
      AND alert.starts_at = new.starts_at \
      AND (alert.status <> 'firing' OR incident.is_open = 1)";
 
-/// Every repeat with its alert and its incident, be it true or not.
-fn looked_up() -> String {
-    format!(
-        "FROM {REPEATS_SQLITE} LEFT JOIN alert ON alert.source = new.source \
-           AND alert.fingerprint = new.fingerprint \
-         LEFT JOIN incident ON incident.id = alert.incident_id WHERE true"
-    )
-}
-
 /// The repeats that are true. The order of the tables is fixed: one looks the next up.
 fn standing(dialect: Dialect) -> String {
     let new = dialect.pick(REPEATS_SQLITE, REPEATS_POSTGRES);
@@ -296,46 +283,38 @@ fn standing(dialect: Dialect) -> String {
 }
 
 /// Counts those that are true.
-fn add_repeats(dialect: Dialect) -> &'static str {
-    static SQLITE: LazyLock<String> = LazyLock::new(|| add(Dialect::Sqlite, false));
-    static POSTGRES: LazyLock<String> = LazyLock::new(|| add(Dialect::Postgres, false));
-    dialect.pick(&SQLITE, &POSTGRES)
+fn add_repeats(dialect: Dialect) -> String {
+    // Replicas that race for the same rows take them in the same order.
+    let order = dialect.pick("", "ORDER BY alert.id");
+    format!(
+        "INSERT INTO alert_repeat (alert, reports, last_at) \
+         SELECT alert.id, new.reports, new.at {} {order} {ADD_UP}",
+        standing(dialect)
+    )
 }
 
-/// Counts all of them in a file, and fails where one is not true: a count may not be null.
-pub(super) fn add_all_repeats() -> String {
-    add(Dialect::Sqlite, true)
-}
-
-/// The same on a server, where what may not be null is the alert. It joins no tables, so that there is
-/// one way to run it.
-pub(super) fn look_up_repeats() -> String {
+/// The same where each of them must be true, which is seen by how many are counted. On a server it
+/// joins no tables, so that there is one way to run it; what may not be null there is the alert.
+pub(super) fn count(dialect: Dialect) -> String {
+    if dialect == Dialect::Sqlite {
+        return add_repeats(dialect);
+    }
     let alert = "SELECT alert.id FROM alert WHERE alert.source = new.source \
                    AND alert.fingerprint = new.fingerprint AND alert.status = new.status \
                    AND alert.severity = new.severity AND alert.starts_at = new.starts_at \
                    AND (alert.status <> 'firing' OR 1 = (SELECT incident.is_open FROM incident \
                      WHERE incident.id = alert.incident_id))";
     let rows = format!("SELECT ({alert}) AS alert, new.reports, new.at FROM {REPEATS_POSTGRES}");
-    format!("INSERT INTO alert_repeat (alert, reports, last_at) {rows} ORDER BY alert {ADD_UP}")
+    format!(
+        "INSERT INTO alert_repeat (alert, reports, last_at) {rows} ORDER BY alert {ADD_UP} \
+         RETURNING alert"
+    )
 }
 
 const ADD_UP: &str = "ON CONFLICT (alert) DO UPDATE \
      SET reports = alert_repeat.reports + excluded.reports, \
        last_at = CASE WHEN excluded.last_at > alert_repeat.last_at THEN excluded.last_at \
          ELSE alert_repeat.last_at END";
-
-fn add(dialect: Dialect, all: bool) -> String {
-    let (reports, rows) = match all {
-        true => (format!("CASE WHEN {IS_TRUE} THEN new.reports END"), looked_up()),
-        false => ("new.reports".to_owned(), standing(dialect)),
-    };
-    // Replicas that race for the same rows take them in the same order.
-    let order = dialect.pick("", "ORDER BY alert.id");
-    format!(
-        "INSERT INTO alert_repeat (alert, reports, last_at) \
-         SELECT alert.id, {reports}, new.at {rows} {order} {ADD_UP}"
-    )
-}
 
 /// Replaces alerts by the rows of the parameter `place`.
 pub(super) fn update(dialect: Dialect, place: usize) -> String {

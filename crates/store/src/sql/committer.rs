@@ -15,7 +15,7 @@ use super::groups::{Group, Groups, Waiting};
 use super::outbox::Claims;
 use super::owner::{Me, Owner};
 use super::write::{self, Answer, Write};
-use super::{batch, quick, whole};
+use super::{batch, whole};
 use crate::database::{Database, Transaction};
 use crate::trouble::copies;
 use crate::{Batch, OutboxEnd, StoreError};
@@ -158,10 +158,12 @@ impl Writer {
             None => None,
         };
         let batches: Option<Vec<&Batch>> = group.iter().map(Waiting::batch).collect();
-        if let Some(batches) = batches
-            && self.write_at_once(&batches).await?
-        {
-            return Ok(group.iter().map(|_| Answer::Done).collect());
+        if let Some(batches) = batches {
+            let key = self.owner.key();
+            let me = Me { key: &key, claimed: &[], has_others: self.owner.has_others() };
+            if whole::write(&self.database, me, &batches).await? {
+                return Ok(group.iter().map(|_| Answer::Done).collect());
+            }
         }
         let mut transaction = self.database.begin().await?;
         match self.write_all(&mut transaction, group).await {
@@ -172,18 +174,6 @@ impl Writer {
             Err(failure) => {
                 transaction.rollback().await;
                 Err(failure)
-            }
-        }
-    }
-
-    /// False: nothing is written, and they go the long way.
-    async fn write_at_once(&self, batches: &[&Batch]) -> Result<bool, StoreError> {
-        match &self.database {
-            Database::Sqlite { writer, .. } => quick::write(writer, batches).await,
-            Database::Postgres { pool, by_key } => {
-                let key = self.owner.key();
-                let me = Me { key: &key, claimed: &[], has_others: self.owner.has_others() };
-                whole::write((pool, by_key), me, batches).await
             }
         }
     }

@@ -1,27 +1,26 @@
-//! Batches on a server in one statement, which is its own transaction: one turn to the server instead
-//! of one for each table. A part of it is what the long way runs, and stands there only where its
-//! table has rows to take. Where a part takes fewer rows than it is given, the statement fails as a
-//! whole; then the long way says what is wrong with which batch. What ends outbox rows goes the long
+//! Batches in one turn to the database: on a server one statement, which is its own transaction; into
+//! a file several, which begin and end theirs. A part of it is what the long way runs, and stands there
+//! only where its table has rows to take. Where a part takes fewer rows than it is given, all of it
+//! fails; then the long way says what is wrong with which batch. What ends outbox rows goes the long
 //! way too.
 
 use serde::Serialize;
-use sqlx::error::{DatabaseError, ErrorKind};
-use sqlx::postgres::PgPool;
+use sqlx::error::ErrorKind;
 
 use super::alerts::{self, Alerts};
 use super::batch::{self, Rows};
+use super::held::Held;
 use super::hints::TELL;
 use super::journal;
 use super::owner::Me;
-use crate::database::{Dialect, Value, bound};
+use crate::database::{Database, Dialect, Value, bound};
 use crate::{Batch, StoreError};
 
-const DIALECT: Dialect = Dialect::Postgres;
 const DIVISION_BY_ZERO: &str = "22012";
 
 /// Writes the batches and commits them. False: nothing is written, and they go the long way.
 pub(super) async fn write(
-    (pool, by_key): (&PgPool, &PgPool),
+    database: &Database,
     me: Me<'_>,
     batches: &[&Batch],
 ) -> Result<bool, StoreError> {
@@ -34,29 +33,59 @@ pub(super) async fn write(
         return Ok(false);
     }
     let rows = Rows::of(batches);
-    // What is replaced is joined with what replaces it.
-    let pool = if rows.updates.is_empty() && alerts.updates.is_empty() { by_key } else { pool };
-    let (sql, parameters) = Statement::of(me, batches, &rows, &alerts).end();
-    match bound!(sql, parameters, columns).execute(pool).await {
-        Ok(_) => Ok(true),
-        Err(sqlx::Error::Database(error)) if is_untrue(&*error) => Ok(false),
+    let statement = Statement::of(database.dialect(), me, batches, &rows, &alerts);
+    let outcome = match database {
+        Database::Sqlite { writer, .. } => {
+            let (sql, parameters) = statement.into_file();
+            let mut held = Held::acquire(writer).await?;
+            let outcome = bound!(sql, parameters, rows).execute(held.connection()).await.map(drop);
+            match &outcome {
+                Ok(()) => held.give_back(),
+                Err(error) if is_untrue(error) => held.undo().await,
+                Err(_) => drop(held),
+            }
+            outcome
+        }
+        Database::Postgres { pool, by_key } => {
+            // What is replaced is joined with what replaces it.
+            let has_updates = !rows.updates.is_empty() || !alerts.updates.is_empty();
+            let pool = if has_updates { pool } else { by_key };
+            let (sql, parameters) = statement.on_server();
+            bound!(sql, parameters, columns).execute(pool).await.map(drop)
+        }
+    };
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if is_untrue(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Whether a row was not taken, or what it belongs to is not there.
-fn is_untrue(error: &dyn DatabaseError) -> bool {
+fn is_untrue(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
     matches!(
         error.kind(),
         ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation | ErrorKind::NotNullViolation
     ) || error.code().is_some_and(|code| code == DIVISION_BY_ZERO)
+        || error.message() == OVERFLOW
+}
+
+/// What SQLite says of an absolute value that is no number.
+const OVERFLOW: &str = "integer overflow";
+
+/// One of its parts.
+struct Part {
+    name: &'static str,
+    sql: String,
+    /// The parameter that says how many rows it must take.
+    rows: Option<usize>,
 }
 
 /// A statement of several parts, each of which writes to one table.
-#[derive(Default)]
 struct Statement {
-    parts: Vec<String>,
-    checks: Vec<String>,
+    dialect: Dialect,
+    parts: Vec<Part>,
     tell: String,
     parameters: Vec<Value>,
 }
@@ -64,13 +93,19 @@ struct Statement {
 impl Statement {
     /// Checks are made in their order, and each lets its part run: replicas that race for the same
     /// rows take them in the same order. Parts without one run after these.
-    fn of(me: Me<'_>, batches: &[&Batch], rows: &Rows<'_>, alerts: &Alerts<'_>) -> Self {
-        let mut all = Self::default();
+    fn of(
+        dialect: Dialect,
+        me: Me<'_>,
+        batches: &[&Batch],
+        rows: &Rows<'_>,
+        alerts: &Alerts<'_>,
+    ) -> Self {
+        let (parts, tell, parameters) = (Vec::new(), String::new(), Vec::new());
+        let mut all = Self { dialect, parts, tell, parameters };
         if !alerts.repeats.is_empty() {
-            all.parameters = alerts::parameters(DIALECT, alerts);
-            let sql = alerts::look_up_repeats();
-            all.parts.push(format!("counted AS ({sql} RETURNING alert)"));
-            all.check("counted", alerts.repeats.len());
+            all.parameters = alerts::parameters(dialect, alerts);
+            all.parts.push(Part { name: "counted", sql: alerts::count(dialect), rows: None });
+            all.check(alerts.repeats.len());
         }
         all.taken("changed", batch::update_incidents, &rows.updates);
         all.taken("opened", batch::insert_incidents, &rows.inserts);
@@ -79,10 +114,11 @@ impl Statement {
         all.rows("told", batch::insert_audit, &rows.audit);
         all.rows("asked", batch::insert_effects, &rows.effects);
         if batches.iter().any(|batch| !batch.delivered.is_empty()) {
-            all.parts.push(format!("bodies AS ({})", journal::insert_from(DIALECT, all.next())));
-            all.parameters.extend(journal::parameters(DIALECT, batches));
+            let sql = journal::insert_from(dialect, all.next());
+            all.parts.push(Part { name: "bodies", sql, rows: None });
+            all.parameters.extend(journal::parameters(dialect, batches));
         }
-        if me.has_others && !rows.effects.is_empty() {
+        if dialect == Dialect::Postgres && me.has_others && !rows.effects.is_empty() {
             all.tell = format!(", ({})", TELL.replace("$1", &format!("${}", all.next())));
             all.parameters.push(me.key.into());
         }
@@ -97,36 +133,64 @@ impl Statement {
     /// A part whose rows are one parameter.
     fn rows<T: Serialize>(
         &mut self,
-        name: &str,
+        name: &'static str,
         sql: fn(Dialect, usize) -> String,
         rows: &[T],
-    ) -> bool {
-        if rows.is_empty() {
-            return false;
+    ) {
+        if !rows.is_empty() {
+            let sql = sql(self.dialect, self.next());
+            self.parameters.push(Value::rows(rows));
+            self.parts.push(Part { name, sql, rows: None });
         }
-        let sql = sql(DIALECT, self.next());
-        self.parameters.push(Value::rows(rows));
-        self.parts.push(format!("{name} AS ({sql})"));
-        true
     }
 
     /// The same, and each row must be taken.
-    fn taken<T: Serialize>(&mut self, name: &str, sql: fn(Dialect, usize) -> String, rows: &[T]) {
-        if self.rows(name, sql, rows) {
-            self.check(name, rows.len());
+    fn taken<T: Serialize>(
+        &mut self,
+        name: &'static str,
+        sql: fn(Dialect, usize) -> String,
+        rows: &[T],
+    ) {
+        if !rows.is_empty() {
+            self.rows(name, sql, rows);
+            self.check(rows.len());
         }
     }
 
-    fn check(&mut self, name: &str, rows: usize) {
-        self.checks.push(format!("(SELECT count(*) FROM {name}) = ${}", self.next()));
+    /// Has the last part take so many rows.
+    fn check(&mut self, rows: usize) {
+        let place = self.next();
         self.parameters.push(i64::try_from(rows).unwrap_or(i64::MAX).into());
+        if let Some(part) = self.parts.last_mut() {
+            part.rows = Some(place);
+        }
     }
 
-    fn end(self) -> (String, Vec<Value>) {
-        let Self { parts, checks, tell, parameters } = self;
+    fn on_server(self) -> (String, Vec<Value>) {
+        let Self { parts, tell, parameters, .. } = self;
+        let with: Vec<String> =
+            parts.iter().map(|part| format!("{} AS ({})", part.name, part.sql)).collect();
+        let checks = parts.iter().filter_map(|part| {
+            part.rows.map(|rows| format!("(SELECT count(*) FROM {}) = ${rows}", part.name))
+        });
+        let checks: Vec<String> = checks.collect();
         let checks = if checks.is_empty() { "true".to_owned() } else { checks.join(" AND ") };
         let with =
-            if parts.is_empty() { String::new() } else { format!("WITH {} ", parts.join(", ")) };
+            if with.is_empty() { String::new() } else { format!("WITH {} ", with.join(", ")) };
         (format!("{with}SELECT 1 / ({checks})::int{tell}"), parameters)
+    }
+
+    /// After each part that must take its rows, what fails unless it did.
+    fn into_file(self) -> (String, Vec<Value>) {
+        let mut sql = "BEGIN IMMEDIATE; ".to_owned();
+        for part in &self.parts {
+            sql += &part.sql;
+            sql += "; ";
+            if let Some(rows) = part.rows {
+                let fails = "abs(-9223372036854775808)";
+                sql += &format!("SELECT {fails} WHERE changes() <> ${rows}; ");
+            }
+        }
+        (sql + "COMMIT", self.parameters)
     }
 }
