@@ -67,7 +67,7 @@ pub struct Incident {
 pub const ALERTS_KEPT: usize = 25;
 
 /// Alerts that the incident of a storm keeps whole: it is written with every batch of thousands.
-pub const STORM_ALERTS_KEPT: usize = 3;
+pub const STORM_ALERTS_KEPT: usize = 8;
 
 /// Alerts that an incident knows the number of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

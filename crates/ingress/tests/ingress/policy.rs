@@ -120,12 +120,12 @@ async fn a_storm_is_one_incident_with_counts_that_a_person_has_and_that_ends_wit
     let id = all.iter().find(is_storm).unwrap()["id"].as_str().unwrap().to_owned();
     let incident = world.incident(&id).await;
     assert_eq!(incident["title"], "Storm: 145 alerts");
-    assert_eq!(incident["others"]["total"], 120);
+    assert_eq!(incident["others"]["total"], 137);
     let phase = &incident["phase"];
     assert_eq!(phase["name"], "needs_human");
     assert_eq!(phase["reason"]["why"], "more than 5 incidents opened within 3600 s");
     let described = incident["description"].as_str().unwrap();
-    assert!(described.contains("by name: DatabaseConnectionTimeout (25)"), "{described}");
+    assert!(described.contains("by name: DatabaseConnectionTimeout (8)"), "{described}");
     let kinds = world.kinds(&id).await;
     assert!(!kinds.contains(&"diagnosis_started".to_owned()), "{kinds:?}");
     // It goes on after a restart, and tells what it has grown to when that has doubled.
