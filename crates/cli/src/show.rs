@@ -9,7 +9,7 @@ use url::Url;
 use crate::arguments::{Incidents, Timeline};
 
 pub(crate) async fn incidents(arguments: Incidents) -> anyhow::Result<()> {
-    let path = format!("/api/v1/incidents?limit={}", arguments.limit);
+    let path = format!("/api/v1/incidents?shape=summary&limit={}", arguments.limit);
     for incident in read_list(&arguments.url, &path).await? {
         println!("{}", incident_line(&incident));
     }
@@ -25,19 +25,22 @@ pub(crate) async fn timeline(arguments: Timeline) -> anyhow::Result<()> {
         id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
         "{id:?} is not an incident id"
     );
-    for entry in read_list(&arguments.url, &format!("/api/v1/incidents/{id}/timeline")).await? {
-        println!(
-            "{}  {:<18} {}",
-            text(&entry["at"]),
-            text(&entry["actor"]),
-            text(&entry["summary"])
-        );
+    let mut after = 0;
+    loop {
+        let path = format!("/api/v1/incidents/{id}/timeline?after={after}");
+        let page = read_list(&arguments.url, &path).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last["sequence"].as_i64().context("an entry without its `sequence`")?;
+        page.iter().for_each(|entry| println!("{}", entry_line(entry)));
     }
-    Ok(())
+}
+
+fn entry_line(entry: &Value) -> String {
+    format!("{}  {:<18} {}", text(&entry["at"]), text(&entry["actor"]), text(&entry["summary"]))
 }
 
 async fn newest(url: &Url) -> anyhow::Result<String> {
-    let newest = read_list(url, "/api/v1/incidents?limit=1").await?;
+    let newest = read_list(url, "/api/v1/incidents?shape=summary&limit=1").await?;
     let incident = newest.first().context("there is no incident yet")?;
     Ok(text(&incident["id"]))
 }

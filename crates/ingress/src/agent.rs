@@ -18,6 +18,8 @@ const SOURCE: &str = "a2a";
 const ANYBODY: &str = "a2a:anybody";
 /// Longest report kept.
 const REPORT_CHARS: usize = 2_000;
+/// The newest incidents among which one that waits for a decision is looked for.
+const LOOKED_AT: u32 = 500;
 
 #[derive(Debug)]
 pub(crate) struct IngressAgent {
@@ -104,17 +106,28 @@ impl IngressAgent {
         approved: bool,
         by: String,
     ) -> Result<(), AgentError> {
-        let newest =
-            self.api.engine.store.incidents(500, None).await.map_err(AgentError::failed)?;
-        let waiting = newest.into_iter().find(|stored| {
-            matches!(&stored.incident.phase, Phase::AwaitingApproval { plan_hash: hash } if *hash == plan_hash)
-        });
-        let Some(waiting) = waiting else {
+        let Some(id) = self.waiting_for(&plan_hash).await? else {
             return Err(AgentError::Rejected("no incident waits for this plan_hash".into()));
         };
-        let id = waiting.incident.id;
         self.api.approve(id, plan_hash, approved, by).await.map_err(to_agent_error)?;
         Ok(job.updates.complete(format!("decision recorded for {id}")).await?)
+    }
+
+    /// The incident, one of the newest, that waits for an answer to a plan.
+    async fn waiting_for(&self, plan_hash: &str) -> Result<Option<IncidentId>, AgentError> {
+        let waits = |phase: &Phase| matches!(phase, Phase::AwaitingApproval { plan_hash: hash } if hash == plan_hash);
+        let (mut left, mut before) = (LOOKED_AT, None);
+        while left > 0 {
+            let page = self.api.engine.store.incidents(left, before).await;
+            let page = page.map_err(AgentError::failed)?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.incident.id);
+            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+            if let Some(found) = page.iter().find(|stored| waits(&stored.incident.phase)) {
+                return Ok(Some(found.incident.id));
+            }
+        }
+        Ok(None)
     }
 
     async fn tell(&self, job: &Job, text: &str) -> Result<(), AgentError> {

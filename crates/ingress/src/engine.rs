@@ -384,10 +384,8 @@ impl Engine {
             if let Some(row) = since.next() {
                 return Ok(Some(book::again(incident, &row.alert)));
             }
-            if rows.len() < ALERTS as usize {
-                return Ok(None);
-            }
-            after = rows.last().map(|row| AlertKey::of(&row.alert));
+            let Some(last) = rows.last() else { return Ok(None) };
+            after = Some(AlertKey::of(&last.alert));
         }
     }
 

@@ -12,6 +12,7 @@ mod console;
 mod dead_letters;
 mod engine;
 mod error;
+mod incidents;
 mod journal;
 mod mapping;
 mod metrics;

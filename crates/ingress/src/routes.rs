@@ -9,8 +9,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use incident::{Alert, Event, Incident, IncidentId, NextStep, TimelineEntry};
-use jiff::Timestamp;
+use incident::{Alert, Event, IncidentId, TimelineEntry};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::Stored;
@@ -19,6 +18,7 @@ use crate::alerts;
 use crate::dead_letters;
 use crate::engine::{Delivery, Engine, Subject};
 use crate::error::{ApiError, BadField};
+use crate::incidents;
 use crate::performer::Performer;
 use crate::reconcile::{self, Reconcilers};
 use crate::refusals::Refusals;
@@ -27,7 +27,7 @@ use crate::webhook;
 
 /// Incidents in one answer at most, and dead letters.
 pub(crate) const PAGE: u32 = 500;
-/// Entries of a timeline in one answer.
+/// Entries of a timeline in one answer at most; the last page is the empty one.
 const ENTRIES: u32 = 10_000;
 
 #[derive(Clone, Debug)]
@@ -61,8 +61,8 @@ fn guarded_routes() -> Router<Api> {
 /// What the console shows too.
 pub(crate) fn read_routes() -> Router<Api> {
     Router::new()
-        .route("/api/v1/incidents", get(list))
-        .route("/api/v1/incidents/{id}", get(show))
+        .route("/api/v1/incidents", get(incidents::list))
+        .route("/api/v1/incidents/{id}", get(incidents::show))
         .route("/api/v1/incidents/{id}/timeline", get(timeline))
         .route("/api/v1/incidents/{id}/alerts", get(alerts::list))
         .merge(sources::api::read_routes())
@@ -97,48 +97,6 @@ pub(crate) fn read_body(api: &Api, body: Result<Bytes, BytesRejection>) -> Resul
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge { limit: api.engine.config.body_bytes },
         _ => BadField::new("body", rejection.body_text()).into(),
     })
-}
-
-#[derive(Debug, Deserialize)]
-struct ListQuery {
-    limit: Option<u32>,
-    before: Option<String>,
-}
-
-/// An incident as the API shows it.
-#[derive(Debug, Serialize)]
-struct IncidentView {
-    #[serde(flatten)]
-    incident: Incident,
-    changed_at: Timestamp,
-    /// Who moves it on, and how; `null` when it is over.
-    next_step: Option<NextStep>,
-}
-
-impl From<Stored> for IncidentView {
-    fn from(stored: Stored) -> Self {
-        let Stored { incident, changed_at, .. } = stored;
-        Self { next_step: incident.phase.next_step(), incident, changed_at }
-    }
-}
-
-async fn list(
-    State(api): State<Api>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<Vec<IncidentView>>, ApiError> {
-    let query = read_query(query)?;
-    let limit = page_limit(query.limit, 50)?;
-    let before = query.before.map(|id| parse_id(&id, "before")).transpose()?;
-    let incidents = api.engine.store.incidents(limit, before).await?;
-    Ok(Json(incidents.into_iter().map(IncidentView::from).collect()))
-}
-
-async fn show(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<Json<IncidentView>, ApiError> {
-    let id = parse_id(&id, "id")?;
-    Ok(Json(api.find(id).await?.into()))
 }
 
 #[derive(Debug, Deserialize)]

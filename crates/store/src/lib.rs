@@ -30,8 +30,8 @@ pub use options::OpenOptions;
 pub use outbox::OutboxRow;
 pub use port::{
     AlertKey, AlertRow, AlertState, AlertWrite, AuditRow, Base, Batch, Claim, DeadLetter,
-    Delivered, DeliveryRow, IncidentWrite, LockedTarget, NewEffect, OutboxEnd, Refusal, Related,
-    Repeat, Replica, Retention, Store, StoreFuture, Stored,
+    Delivered, DeliveryRow, IncidentWrite, LockedTarget, NewEffect, OutboxEnd, PAGE_BYTES, Refusal,
+    Related, Repeat, Replica, Retention, Store, StoreFuture, Stored,
 };
 pub use reader::AuditReader;
 pub use targets::TargetLock;

@@ -224,6 +224,9 @@ pub struct LockedTarget {
     pub since: Option<Timestamp>,
 }
 
+/// Bytes of stored texts in one page at most; of one row in any case.
+pub const PAGE_BYTES: u32 = 4 << 20;
+
 /// One program's database. A claim belongs to one replica, a process that keeps its lease alive by
 /// `heartbeat`; what a replica claimed is free again when its lease has run out or its process is
 /// proven dead. A write under a claim that is gone fails with [`StoreError::Lost`].
@@ -242,10 +245,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     fn incident(&self, id: IncidentId) -> StoreFuture<'_, Option<Stored>>;
 
-    /// The newest incidents, newest first; `before` is the id to go on from.
+    /// The newest incidents, newest first, [`PAGE_BYTES`] of them at most; `before` is the id to go on
+    /// from. There are no more when there is none.
     fn incidents(&self, limit: u32, before: Option<IncidentId>) -> StoreFuture<'_, Vec<Stored>>;
 
-    /// The timeline after `sequence`, oldest first.
+    /// The timeline after `sequence`, oldest first, [`PAGE_BYTES`] of it at most.
     fn timeline(&self, id: IncidentId, after: i64, limit: u32) -> StoreFuture<'_, Vec<AuditRow>>;
 
     /// Recomputes the hash chain of an incident and returns how many rows it has. Fails with
@@ -261,7 +265,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // Alerts and what was delivered.
 
-    /// The alerts of an incident, by key; `after` is the one to go on from.
+    /// The alerts of an incident, by key, [`PAGE_BYTES`] of them at most; `after` is the one to go on
+    /// from. There are no more when there is none.
     fn alerts_of(
         &self,
         incident: IncidentId,

@@ -48,6 +48,7 @@ macro_rules! behaviours {
                 incidents: racing_reports_open_one_incident_of_a_key;
                 incidents: a_key_leads_to_its_open_and_its_newest_incident;
                 incidents: incidents_are_listed_newest_first_and_in_pages;
+                incidents: a_page_is_bounded_by_bytes_and_never_empty_for_them;
                 incidents: deadlines_come_in_order;
                 incidents: a_deadline_moves_with_its_incident;
                 incidents: a_commit_is_seen_by_the_next_read;

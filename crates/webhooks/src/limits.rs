@@ -8,7 +8,7 @@ pub const PAIRS: usize = 256;
 pub const NAME_BYTES: usize = 256;
 /// Bytes of a label's or annotation's value.
 pub const VALUE_BYTES: usize = 64 << 10;
-/// Bytes of all texts of one alert. An incident keeps a hundred of them.
+/// Bytes of all texts of one alert. An incident keeps a few of them.
 pub const ALERT_BYTES: usize = 128 << 10;
 /// Bytes of a fingerprint. It is part of a key of the database, which takes no long ones.
 pub const FINGERPRINT_BYTES: usize = 512;

@@ -141,9 +141,12 @@ async function showTimeline(incident) {
     list.replaceChildren();
     list.dataset.incident = incident.id;
   }
-  const last = list.lastElementChild ? list.lastElementChild.dataset.sequence : 0;
-  const items = await read(`/api/v1/incidents/${incident.id}/timeline?after=${last}`);
-  for (const item of items) list.append(entry(item, Date.parse(incident.opened_at)));
+  for (;;) {
+    const last = list.lastElementChild ? list.lastElementChild.dataset.sequence : 0;
+    const items = await read(`/api/v1/incidents/${incident.id}/timeline?after=${last}`);
+    if (items.length === 0) break;
+    for (const item of items) list.append(entry(item, Date.parse(incident.opened_at)));
+  }
   byId("title").textContent = incident.title;
   const diagnosis = incident.diagnosis ? ` · ${incident.diagnosis.summary}` : "";
   const next = incident.next_step ? ` · next: ${incident.next_step.owner}, ${incident.next_step.step}` : "";
@@ -159,7 +162,7 @@ async function refresh() {
   if (reading) { again = true; return; }
   reading = true;
   try {
-    const incidents = await read("/api/v1/incidents?limit=100");
+    const incidents = await read("/api/v1/incidents?limit=100&shape=summary");
     byId("incidents").replaceChildren(...incidents.map(row));
     byId("empty").hidden = incidents.length > 0;
     const shown = incidents.find((incident) => incident.id === selected) || incidents[0];

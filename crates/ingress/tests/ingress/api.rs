@@ -1,5 +1,7 @@
 //! The API for people and programs, and the console.
 
+use serde_json::Value;
+
 use super::sample::{alert, body, firing, resolved};
 use super::world::World;
 
@@ -21,6 +23,46 @@ async fn incidents_are_listed_in_pages() {
     assert_eq!([first, second].concat(), all);
 }
 
+/// Six incidents of which four are all that a page takes.
+#[tokio::test]
+async fn a_list_of_big_incidents_is_bounded_and_goes_on() {
+    let world = World::alone(|_| {}).await;
+    let texts: serde_json::Map<String, Value> =
+        ('a'..='p').map(|name| (name.to_string(), "x".repeat(7 << 10).into())).collect();
+    let mut opened = Vec::new();
+    for number in 0..6 {
+        let one = |part: usize| {
+            let mut one = alert(&format!("db-{number}"), "firing", 0);
+            one["fingerprint"] = format!("{number}-{part}").into();
+            one["annotations"] = texts.clone().into();
+            one
+        };
+        let alerts: Vec<Value> = (0..9).map(one).collect();
+        opened.insert(0, world.deliver_one(body(&alerts)).await);
+    }
+    let read = async |query: &str| -> (Vec<String>, usize) {
+        let url = world.url(&format!("/api/v1/incidents{query}"));
+        let text = world.get(url).send().await.unwrap().text().await.unwrap();
+        let page: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let ids = page.iter().map(|incident| incident["id"].as_str().unwrap().to_owned());
+        (ids.collect(), text.len())
+    };
+    let (first, bytes) = read("").await;
+    assert!(first.len() < 6 && bytes < 5 << 20, "{} incidents, {bytes} bytes", first.len());
+    let (second, _) = read(&format!("?before={}", first.last().unwrap())).await;
+    assert_eq!([first, second].concat(), opened);
+    assert_eq!(read(&format!("?before={}", opened[5])).await.0, [""; 0]);
+    let (summaries, bytes) = read("?shape=summary").await;
+    assert_eq!(summaries, opened);
+    assert!(bytes < 6 << 10, "{bytes} bytes");
+    let whole = world.incident(&opened[0]).await;
+    let summary = &world.read("/api/v1/incidents?shape=summary&limit=1").await[0];
+    for (field, value) in summary.as_object().unwrap() {
+        assert_eq!(value, &whole[field], "{field}");
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn unknown_and_malformed_requests_say_what_is_wrong() {
     let world = World::alone(|_| {}).await;
@@ -30,6 +72,7 @@ async fn unknown_and_malformed_requests_say_what_is_wrong() {
         ("/api/v1/incidents?limit=501".to_owned(), 400, "limit"),
         ("/api/v1/incidents?limit=x".to_owned(), 400, "query"),
         ("/api/v1/incidents?before=x".to_owned(), 400, "before"),
+        ("/api/v1/incidents?shape=x".to_owned(), 400, "query"),
         ("/api/v1/incidents/x".to_owned(), 400, "id"),
         (format!("/api/v1/incidents/{nobody}"), 404, ""),
         (format!("/api/v1/incidents/{nobody}/timeline"), 404, ""),
@@ -37,7 +80,7 @@ async fn unknown_and_malformed_requests_say_what_is_wrong() {
     ] {
         let answer = world.get(world.url(&path)).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{path}");
-        let said: serde_json::Value = answer.json().await.unwrap();
+        let said: Value = answer.json().await.unwrap();
         assert_eq!(said["field"].as_str().unwrap_or_default(), field, "{path}: {said}");
     }
     let nowhere = world.get(world.url("/api/v2")).send().await.unwrap();

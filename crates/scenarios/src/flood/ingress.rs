@@ -81,10 +81,8 @@ impl Ingress {
                 self.alerts_of(text(&incident["id"])?, &mut alerts).await?;
             }
             match page.last() {
-                Some(last) if page.len() == PAGE => {
-                    before = format!("&before={}", text(&last["id"])?)
-                }
-                _ => return Ok(alerts),
+                Some(last) => before = format!("&before={}", text(&last["id"])?),
+                None => return Ok(alerts),
             }
         }
     }

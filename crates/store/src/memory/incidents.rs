@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::audit::{ChainCheck, broken, link_hash};
 use crate::sqlite::{from_json, to_json};
-use crate::{AuditRow, Base, Batch, IncidentWrite, StoreError, Stored};
+use crate::{AuditRow, Base, Batch, IncidentWrite, PAGE_BYTES, StoreError, Stored};
 
 #[derive(Debug, Default)]
 pub(super) struct Incidents {
@@ -21,7 +21,22 @@ pub(super) struct Incidents {
 #[derive(Debug)]
 struct Row {
     stored: Stored,
+    /// Of the incident as JSON.
+    bytes: u64,
     audit: BTreeMap<i64, AuditText>,
+}
+
+/// The first rows of a page that are no more than [`PAGE_BYTES`] together, and the first in any case.
+pub(super) fn fitting<T>(
+    rows: impl Iterator<Item = T>,
+    bytes_of: impl Fn(&T) -> u64,
+) -> impl Iterator<Item = T> {
+    let mut total = 0;
+    rows.take_while(move |row| {
+        let is_first = total == 0;
+        total += bytes_of(row);
+        is_first || total <= u64::from(PAGE_BYTES)
+    })
 }
 
 /// A row of a timeline as it is stored.
@@ -78,7 +93,9 @@ impl Incidents {
         }
         self.history.entry(key).or_default().insert((incident.opened_at, id));
         self.deadlines.extend(incident.deadline.map(|deadline| (deadline, id)));
-        self.rows.insert(id, Row { stored: Stored { incident, changed_at: at, base }, audit });
+        let bytes = to_json(&incident).len() as u64;
+        let stored = Stored { incident, changed_at: at, base };
+        self.rows.insert(id, Row { stored, bytes, audit });
     }
 
     /// Takes a former state out of the indexes.
@@ -117,8 +134,8 @@ impl Incidents {
 
     pub(super) fn newest(&self, limit: u32, before: Option<IncidentId>) -> Vec<Stored> {
         let rows = self.rows.iter().rev();
-        rows.filter(|(id, _)| before.is_none_or(|before| **id < before))
-            .take(limit as usize)
+        let rows = rows.filter(|(id, _)| before.is_none_or(|before| **id < before));
+        fitting(rows.take(limit as usize), |(_, row)| row.bytes)
             .map(|(_, row)| row.stored.clone())
             .collect()
     }
@@ -131,7 +148,7 @@ impl Incidents {
     ) -> Result<Vec<AuditRow>, StoreError> {
         let Some(row) = self.rows.get(&id) else { return Ok(Vec::new()) };
         let rows = row.audit.iter().filter(|(sequence, _)| **sequence > after);
-        rows.take(limit as usize)
+        fitting(rows.take(limit as usize), |(_, text)| text.body.len() as u64)
             .map(|(sequence, text)| {
                 let entry = from_json(&text.body, "timeline entry")?;
                 Ok(AuditRow { sequence: *sequence, entry })

@@ -15,11 +15,13 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::faults::{Call, Fault, unavailable};
+use super::incidents::fitting;
 use super::leases::{Caller, lost};
 use super::outbox::Wanted;
 use super::tables::Tables;
 use super::targets::Approval;
 use super::{Contents, MemoryDatabase};
+use crate::sqlite::to_json;
 use crate::{
     AlertKey, AlertRow, Attempt, AttemptRow, AuditRow, Batch, Change, ChangeRow, Claim, DeadLetter,
     DeliveryRow, LockedTarget, OpenOptions, OutboxRow, Refusal, Related, Retention, Store,
@@ -182,7 +184,8 @@ impl Store for MemoryStore {
     ) -> StoreFuture<'_, Vec<AlertRow>> {
         self.read("alerts_of", move |tables, _| {
             let is_its = |row: &AlertRow| row.incident == Some(incident);
-            Ok(tables.alerts.page(after.as_ref(), limit, is_its))
+            let rows = tables.alerts.page(after.as_ref(), limit, is_its).into_iter();
+            Ok(fitting(rows, |row| to_json(&row.alert).len() as u64).collect())
         })
     }
 

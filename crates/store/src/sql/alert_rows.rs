@@ -6,9 +6,10 @@ use incident::{Alert, IncidentId};
 use serde_json::Value as Json;
 
 use super::SqlStore;
+use super::incidents::fitting;
 use crate::database::{Row, Value, params, searched};
 use crate::sqlite::from_json;
-use crate::{AlertKey, AlertRow, StoreError};
+use crate::{AlertKey, AlertRow, PAGE_BYTES, StoreError};
 
 /// The columns of an alert, in the joined tables that follow.
 pub(super) const COLUMNS: &str = "alert.source, alert.fingerprint, alert.incident_id, alert.held, \
@@ -25,13 +26,17 @@ impl SqlStore {
         after: Option<AlertKey>,
         limit: u32,
     ) -> Result<Vec<AlertRow>, StoreError> {
+        let page = "SELECT id, source, fingerprint, octet_length(body) AS bytes FROM alert \
+                    WHERE incident_id = $1 AND (source, fingerprint) > ($2, $3) \
+                    ORDER BY source, fingerprint LIMIT $4";
         let sql = format!(
-            "SELECT {COLUMNS} FROM alert {REPEATS} \
-             WHERE alert.incident_id = $1 AND (alert.source, alert.fingerprint) > ($2, $3) \
-             ORDER BY alert.source, alert.fingerprint LIMIT $4"
+            "SELECT {COLUMNS} FROM alert {REPEATS} WHERE alert.id IN ({}) \
+             ORDER BY alert.source, alert.fingerprint",
+            fitting(page, "source, fingerprint", "$5")
         );
         let (source, fingerprint) = end_of(after.as_ref());
-        self.alerts(sql, params![incident.to_string(), &*source, &*fingerprint, limit]).await
+        let id = incident.to_string();
+        self.alerts(sql, params![id, &*source, &*fingerprint, limit, PAGE_BYTES]).await
     }
 
     pub(super) async fn firing_alerts_of(

@@ -9,7 +9,7 @@ use super::alert_rows;
 use crate::audit::{ChainCheck, broken};
 use crate::database::{Database, Dialect, Row, Value, params, searched};
 use crate::sqlite::from_json;
-use crate::{AlertKey, AuditRow, Base, Related, StoreError, Stored};
+use crate::{AlertKey, AuditRow, Base, PAGE_BYTES, Related, StoreError, Stored};
 
 const INCIDENT: &str = "SELECT id, changed_at, version, sequence, hash, body FROM incident";
 /// Rows of a timeline that are checked at a time.
@@ -84,8 +84,11 @@ impl SqlStore {
     ) -> Result<Vec<Stored>, StoreError> {
         // Ids are UUIDv7 behind one prefix: their order is the order of opening.
         let before = before.map_or_else(|| "inc_g".to_owned(), |id| id.to_string());
-        let sql = format!("{INCIDENT} WHERE id < $1 ORDER BY id DESC LIMIT $2");
-        let rows = self.database.fetch(sql, params![before, limit]).await?;
+        let page = "SELECT id, octet_length(body) AS bytes FROM incident WHERE id < $1 \
+                    ORDER BY id DESC LIMIT $2";
+        let fits = fitting(page, "id DESC", "$3");
+        let sql = format!("{INCIDENT} WHERE id IN ({fits}) ORDER BY id DESC");
+        let rows = self.database.fetch(sql, params![before, limit, PAGE_BYTES]).await?;
         // One that cannot be read says so where it is asked for; it does not hide the others.
         let is_readable = |row: &Result<_, _>| !matches!(row, Err(StoreError::Unreadable { .. }));
         rows.iter().map(read).filter(is_readable).collect()
@@ -97,9 +100,15 @@ impl SqlStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        let sql = "SELECT sequence, body FROM audit WHERE incident_id = $1 AND sequence > $2 \
-                   ORDER BY sequence LIMIT $3";
-        let rows = self.database.fetch(sql, params![id.to_string(), after, limit]).await?;
+        let page = "SELECT sequence AS id, octet_length(body) AS bytes FROM audit \
+                    WHERE incident_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+        let fits = fitting(page, "id", "$4");
+        let sql = format!(
+            "SELECT sequence, body FROM audit WHERE incident_id = $1 AND sequence IN ({fits}) \
+             ORDER BY sequence"
+        );
+        let parameters = params![id.to_string(), after, limit, PAGE_BYTES];
+        let rows = self.database.fetch(sql, parameters).await?;
         let entry = |row: &Row| {
             let entry = from_json(&row.text("body")?, "timeline entry")?;
             Ok(AuditRow { sequence: row.int("sequence")?, entry })
@@ -151,6 +160,15 @@ pub(crate) async fn verify_chain(database: &Database, id: &str) -> Result<i64, S
             return check.end(&head).map_err(|at| broken(&id, at));
         }
     }
+}
+
+/// The `id`s of those rows of a page, in order, whose `bytes` are no more than `most` together; the
+/// first is always one of them. The texts of the others are not read.
+pub(super) fn fitting(page: &str, order: &str, most: &str) -> String {
+    format!(
+        "SELECT id FROM (SELECT id, bytes, SUM(bytes) OVER (ORDER BY {order}) AS total \
+           FROM ({page}) AS page) AS summed WHERE total <= {most} OR total = bytes"
+    )
 }
 
 /// The alerts `$1` with their place, then the incidents, whose place is -1.

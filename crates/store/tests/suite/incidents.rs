@@ -7,7 +7,7 @@ use store::{Base, Batch, Delivered};
 use super::harness::Harness;
 use super::sample::{
     again, alert, at, batch, claim, closed, effect, entry, firing, first, id, incident,
-    is_conflict, news, put, refused, stored, write,
+    is_conflict, news, put, refused, report, stored, tell, write,
 };
 
 pub(crate) async fn an_incident_reads_back_and_is_replaced(h: &Harness) {
@@ -225,6 +225,46 @@ pub(crate) async fn incidents_are_listed_newest_first_and_in_pages(h: &Harness) 
     assert_eq!(page(9, Some(id(2))).await, [id(1)]);
     assert_eq!(page(9, Some(id(1))).await, []);
     assert_eq!(store.incidents(1, None).await.unwrap()[0].base, stored(&store, 5).await.base);
+}
+
+/// Incidents, entries of a timeline and alerts, of which three are too much for a page, and one alone is.
+pub(crate) async fn a_page_is_bounded_by_bytes_and_never_empty_for_them(h: &Harness) {
+    let store = h.open().await;
+    let texts = [3, 3, 3, 9, 1].map(|halves| "x".repeat(halves << 19));
+    for (number, text) in (1..).zip(&texts) {
+        let description = text.clone();
+        put(&store, [Incident { description, ..incident(number, &number.to_string()) }]).await;
+        tell(&store, 1, &[text]).await;
+        let mut alert = firing("a", &number.to_string());
+        alert.annotations = [("text".into(), text.clone())].into();
+        report(&store, [news(alert, Some(1))]).await;
+    }
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let page = store.incidents(4, before).await.unwrap();
+        pages.push(page.iter().map(|stored| stored.incident.id).collect::<Vec<_>>());
+        let Some(last) = page.last() else { break };
+        before = Some(last.incident.id);
+    }
+    let newest_first = [vec![id(5)], vec![id(4)], vec![id(3), id(2)], vec![id(1)], vec![]];
+    assert_eq!(pages, newest_first);
+    let sequences = async |after| {
+        let rows = store.timeline(id(1), after, 4).await.unwrap();
+        rows.iter().map(|row| row.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(sequences(0).await, [1, 2]);
+    assert_eq!(sequences(2).await, [3]);
+    assert_eq!(sequences(3).await, [4]);
+    assert_eq!(sequences(4).await, [5]);
+    let fingerprints = async |after: Option<&str>| {
+        let after = after.map(|fingerprint| alert("a", fingerprint));
+        let rows = store.alerts_of(id(1), after, 4).await.unwrap();
+        rows.into_iter().map(|row| row.alert.fingerprint).collect::<Vec<_>>()
+    };
+    assert_eq!(fingerprints(None).await, ["1", "2"]);
+    assert_eq!(fingerprints(Some("2")).await, ["3"]);
+    assert_eq!(fingerprints(Some("3")).await, ["4"]);
+    assert_eq!(fingerprints(Some("4")).await, ["5"]);
 }
 
 pub(crate) async fn deadlines_come_in_order(h: &Harness) {
