@@ -54,6 +54,7 @@ fn incident(number: u128) -> Incident {
         opened_at: Timestamp::UNIX_EPOCH,
         round: 1,
         spared: 0,
+        silenced: 0,
         deadline: None,
         diagnosis: None,
         plan: None,

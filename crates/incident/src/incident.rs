@@ -41,6 +41,9 @@ pub struct Incident {
     /// Rounds that do not count, as the alert came and went before anything was done.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub spared: u32,
+    /// Rounds that do not count, as every alert was silenced while certainly nothing was done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silenced: u32,
     /// When the present phase ends by itself, or is reminded of; every phase that is not final has
     /// one.
     pub deadline: Option<Timestamp>,
@@ -69,14 +72,39 @@ pub const ALERTS_KEPT: usize = 25;
 /// Alerts that the incident of a storm keeps whole: it is written with every batch of thousands.
 pub const STORM_ALERTS_KEPT: usize = 8;
 
-/// Alerts that an incident knows the number of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Alerts that an incident knows the number of. They flap together: what comes and goes is that any of
+/// them fires.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherAlerts {
     pub total: u64,
     pub firing: u64,
     /// When the last report of them was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<Timestamp>,
+    /// When the first of them last began to fire and the last one ended, as `TrackedAlert::changes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_flapping: bool,
+}
+
+impl OtherAlerts {
+    pub fn counts_as_firing(&self) -> bool {
+        self.firing > 0 || self.is_flapping
+    }
+
+    fn has_fired_since(&self, at: Timestamp) -> bool {
+        let fired_at = match self.firing {
+            0 => before_last(&self.changes),
+            _ => self.reported_at,
+        };
+        self.counts_as_firing() && fired_at.is_some_and(|fired_at| fired_at > at)
+    }
+}
+
+/// When what has ended began to fire: its last change was its end.
+fn before_last(changes: &[Timestamp]) -> Option<Timestamp> {
+    changes.iter().rev().nth(1).copied()
 }
 
 fn yes() -> bool {
@@ -129,8 +157,7 @@ impl TrackedAlert {
     fn has_fired_since(&self, at: Timestamp) -> bool {
         let fired_at = match self.alert.is_firing() {
             true => Some(self.reported_at),
-            // Its last change was its end, the one before its firing.
-            false => self.changes.iter().rev().nth(1).copied(),
+            false => before_last(&self.changes),
         };
         self.counts_as_firing() && fired_at.is_some_and(|fired_at| fired_at > at)
     }
@@ -300,6 +327,7 @@ impl Incident {
             opened_at: now,
             round: 1,
             spared: 0,
+            silenced: 0,
             deadline: Some(until.unwrap_or(Timestamp::MAX)),
             diagnosis: None,
             plan: None,
@@ -311,14 +339,18 @@ impl Incident {
         }
     }
 
+    /// Rounds that count against the limit of them: those that may have acted, and the present one.
+    pub fn counted_rounds(&self) -> u32 {
+        self.round.saturating_sub(self.spared).saturating_sub(self.silenced)
+    }
+
     pub fn is_any_alert_firing(&self) -> bool {
-        self.others.firing > 0 || self.alerts.iter().any(TrackedAlert::counts_as_firing)
+        self.others.counts_as_firing() || self.alerts.iter().any(TrackedAlert::counts_as_firing)
     }
 
     /// Whether its source says, after a time, that something fires.
     pub(crate) fn has_fired_since(&self, at: Timestamp) -> bool {
-        let others = self.others;
-        (others.firing > 0 && others.reported_at.is_some_and(|reported_at| reported_at > at))
+        self.others.has_fired_since(at)
             || self.alerts.iter().any(|tracked| tracked.has_fired_since(at))
     }
 

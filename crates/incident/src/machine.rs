@@ -320,7 +320,7 @@ impl Step<'_> {
         if self.incident.is_storm {
             return self.hand_over("alerts of the storm fire again");
         }
-        if self.incident.round.saturating_sub(self.incident.spared) > self.limits.rounds {
+        if self.incident.counted_rounds() > self.limits.rounds {
             let why = format!("the fault came back after {} rounds", self.limits.rounds);
             return self.hand_over(&why);
         }

@@ -81,7 +81,11 @@ mod transitions {
         let is_flip = |(before, after): (&TrackedAlert, &TrackedAlert)| {
             before.is_flapping && after.is_flapping && before.changes != after.changes
         };
-        if before.alerts.iter().zip(&after.alerts).any(is_flip) {
+        let of =
+            |incident: &'_ Incident| (incident.others.is_flapping, incident.others.changes.clone());
+        let ((was, had), (is, has)) = (of(before), of(after));
+        let do_others_flip = was && is && had != has;
+        if do_others_flip || before.alerts.iter().zip(&after.alerts).any(is_flip) {
             assert!(effects.is_empty(), "{event}: {effects:?}");
             assert_eq!((&before.phase, before.round), (&after.phase, after.round), "{event}");
         }

@@ -70,12 +70,18 @@ impl Step<'_> {
         severity: Severity,
     ) {
         let others = &mut self.incident.others;
-        let before = *others;
+        let before = others.clone();
         others.total = others.total.saturating_add(new);
         others.firing = others.firing.saturating_add(fired).saturating_sub(resolved);
         others.reported_at = Some(self.now);
-        let after = *others;
-        let is_any_firing = after.firing > 0;
+        let is_any_firing = others.firing > 0;
+        let came_and_went = !is_any_firing && fired > 0 && resolved > 0;
+        let is_change = is_any_firing != (before.firing > 0) || came_and_went;
+        let begins = is_change && others.have_changed(self.now, self.limits);
+        if is_change && before.is_flapping {
+            self.incident.severity = self.incident.severity.max(severity);
+            return;
+        }
         // A source that still reports alerts of an incident that is over contradicts that.
         let contradicts = is_any_firing && resolved == 0 && self.incident.phase.is_final();
         if fired == 0 && resolved == 0 && !contradicts {
@@ -84,7 +90,9 @@ impl Step<'_> {
             }
             return;
         }
-        if contradicts || is_worth_telling(before, after) {
+        if begins {
+            self.others_flapping_began();
+        } else if contradicts || is_worth_telling(&before, &self.incident.others) {
             self.tell_of_others(fired, resolved, contradicts && fired == 0);
         }
         if is_any_firing && (fired > 0 || contradicts) {
@@ -92,11 +100,14 @@ impl Step<'_> {
         } else {
             self.alert_gone();
         }
+        if self.incident.phase.is_final() {
+            self.forget_flapping();
+        }
     }
 
     fn tell_of_others(&mut self, fired: u64, resolved: u64, still_fire: bool) {
         let kind = if fired > 0 { EntryKind::AlertFired } else { EntryKind::AlertResolved };
-        let OtherAlerts { total, firing, .. } = self.incident.others;
+        let (total, firing) = (self.incident.others.total, self.incident.others.firing);
         let (kind, summary) = match still_fire {
             true => (EntryKind::AlertFired, "other alerts still fire".to_owned()),
             false => (kind, format!("{firing} of {total} other alerts fire")),
@@ -233,7 +244,7 @@ impl Step<'_> {
         );
         let firing = || self.incident.alerts.iter().filter(|tracked| tracked.counts_as_firing());
         let is_any_heard =
-            self.incident.others.firing > 0 || firing().any(|t| t.suppressed_by.is_none());
+            self.incident.others.counts_as_firing() || firing().any(|t| t.suppressed_by.is_none());
         if !is_before_acting || is_any_heard {
             return;
         }
@@ -241,16 +252,24 @@ impl Step<'_> {
         let named: Vec<&str> = by.into_iter().take(NAMED).collect();
         let reason = format!("every alert is suppressed at its source: {}", named.join(", "));
         self.record(EntryKind::Suppressed, &reason);
+        self.incident.silenced += u32::from(self.has_certainly_not_acted());
         self.incident.phase = Phase::Suppressed { reason, at: self.now };
         self.incident.deadline = None;
         self.forget_flapping();
         self.effects.extend([Effect::CancelResolution, Effect::SyncTicket]);
     }
+
+    /// Whether no step of this round can be under way: a resolution that plans may have begun one before
+    /// it is cancelled, and one that waits for a person has not.
+    fn has_certainly_not_acted(&self) -> bool {
+        let phase = &self.incident.phase;
+        matches!(phase, Phase::Open | Phase::Diagnosing | Phase::AwaitingApproval { .. })
+    }
 }
 
 /// Whether other alerts began or ceased to fire, or are twice as many: a storm is told of now and then,
 /// not by each of its thousands.
-fn is_worth_telling(before: OtherAlerts, after: OtherAlerts) -> bool {
+fn is_worth_telling(before: &OtherAlerts, after: &OtherAlerts) -> bool {
     (before.firing == 0) != (after.firing == 0)
         || after.total.checked_ilog2() > before.total.checked_ilog2()
 }

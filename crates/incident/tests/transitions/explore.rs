@@ -152,17 +152,24 @@ fn what_counts(incident: &Incident, seconds: i64) -> String {
             };
             let mut since: Vec<_> = incident.alerts.iter().map(since).collect();
             since.sort_unstable();
-            let others = incident.others.reported_at.is_some_and(|reported| reported > *at);
-            format!("resolved {by:?} {since:?} {others}")
+            let others = &incident.others;
+            let others = (
+                others.firing > 0 && others.reported_at.is_some_and(|reported| reported > *at),
+                others.is_flapping && others.changes.iter().rev().nth(1).is_some_and(|c| c > at),
+            );
+            format!("resolved {by:?} {since:?} {others:?}")
         }
         Phase::NeedsHuman { handoff, .. } => format!("needs_human {handoff:?}"),
         other => other.name().to_owned(),
     };
     let has = (incident.diagnosis.is_some(), incident.outcome.is_some());
-    let round = (incident.round - incident.spared).min(LIMITS.rounds + 1);
-    let is =
-        (incident.is_authenticated, incident.is_storm, incident.others.firing, incident.spared);
-    format!("{phase} {alerts:?} {has:?} {:?} {round} {is:?}", incident.resolution_task)
+    let round = incident.counted_rounds().min(LIMITS.rounds + 1);
+    let is = (incident.is_authenticated, incident.is_storm, incident.spared);
+    let others = &incident.others;
+    let have_just_changed = others.changes.last() == Some(&at(seconds));
+    let others = (others.firing, others.is_flapping, have_just_changed);
+    let task = &incident.resolution_task;
+    format!("{phase} {alerts:?} {others:?} {has:?} {task:?} {round} {is:?}")
 }
 
 /// Every event in every form that may matter.

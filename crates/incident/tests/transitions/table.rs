@@ -34,6 +34,8 @@ pub(crate) const TABLE: &[(&[&str], &str, &str)] = &[
     // Flapping that has ended, with the alert resolved.
     (BEFORE_ACTING, "what flapped is quiet", "resolved"),
     (&["resolved"], "what flapped is quiet", "closed"),
+    // What flapped was the last that was heard.
+    (BEFORE_ACTING, "what flapped is quiet", "suppressed"),
     // A storm.
     (&["open"], "storm_began", "needs_human"),
     (&["needs_human"], "the last alert ends", "resolved"),

@@ -38,6 +38,7 @@ pub(crate) fn incident(number: u128, key: &str) -> Incident {
         opened_at: at(i64::try_from(number).unwrap()),
         round: 1,
         spared: 0,
+        silenced: 0,
         deadline: None,
         diagnosis: None,
         plan: None,

@@ -99,6 +99,39 @@ fn the_end_of_a_silence_opens_the_incident_anew_with_the_same_episode() {
 }
 
 #[test]
+fn a_silence_that_comes_and_goes_uses_up_no_round_unless_a_step_may_be_under_way() {
+    let hushed = |path: Path, seconds| {
+        let path = path.then(seconds, [suppressed(&["a"])]);
+        assert_eq!(path.phase(), "suppressed");
+        path.then(seconds + 1, [fires("a", 0)])
+    };
+    let mut path = Path::diagnosing();
+    for time in 1..=20 {
+        path = hushed(path, 100 * time);
+        assert_eq!((path.phase(), path.incident.counted_rounds()), ("diagnosing", 1));
+        if time % 2 == 0 {
+            let asked = Event::ApprovalAsked { plan_hash: plan().hash() };
+            let found = Event::DiagnosisReady(diagnosis(Some("db.pool")));
+            path = path.then(100 * time + 2, [found, accepted(), Event::PlanReady(plan()), asked]);
+        }
+    }
+    assert_eq!(path.incident.round, 21, "every one has its own requests");
+    // Rounds bound acts still: of these nobody knows that they did nothing.
+    let mut phases = Vec::new();
+    for time in 30..=31 {
+        let found = Event::DiagnosisReady(diagnosis(Some("db.pool")));
+        path = match path.phase() {
+            "diagnosing" => path.then(100 * time, [found]),
+            _ => hushed(path, 100 * time).then(100 * time + 2, [found]),
+        };
+        path = hushed(path, 100 * time + 3);
+        phases.push((path.phase(), path.incident.counted_rounds()));
+    }
+    assert_eq!(phases, [("diagnosing", 2), ("needs_human", 3)]);
+    assert_eq!(path.why(), "the fault came back after 2 rounds");
+}
+
+#[test]
 fn a_source_that_proves_nothing_is_diagnosed_and_left_to_a_person() {
     let mut path = Path { incident: opened(), effects: Vec::new() };
     path.incident.is_authenticated = false;

@@ -167,3 +167,51 @@ fn flapping_is_switched_off_by_0_also_where_it_has_begun() {
     incident.handle(fires("b", last), at(last + 1), &limits).unwrap();
     assert!(!incident.alerts[0].is_flapping);
 }
+
+/// The other alerts of an incident whose kept one has ended come and go.
+#[test]
+fn other_alerts_that_flap_are_told_once_and_use_up_no_round() {
+    let others = |fired, resolved| Event::OthersReported {
+        new: 0,
+        fired,
+        resolved,
+        severity: Severity::Warning,
+    };
+    let flips = |mut path: Path, count: i64| {
+        let mut kinds = Vec::new();
+        for index in 0..count {
+            let event = if index % 2 == 0 { others(0, 1) } else { others(1, 0) };
+            path = path.then(10 + 10 * index, [event]);
+            kinds.extend(path.kinds());
+            assert!(index < 6 || path.effects.is_empty(), "flip {index}: {:?}", path.effects);
+        }
+        (path, kinds)
+    };
+    let first =
+        Event::OthersReported { new: 3, fired: 3, resolved: 2, severity: Severity::Warning };
+    let path = Path::diagnosing().then(2, [first, ends("a", 0)]);
+    let (path, kinds) = flips(path, 40);
+    assert_eq!(kinds.iter().filter(|kind| **kind == EntryKind::FlappingBegan).count(), 1);
+    assert_eq!((path.phase(), path.incident.counted_rounds()), ("diagnosing", 1));
+    let (path, _) = (flips(path, 1).0, ());
+    assert_eq!(path.incident.others.firing, 0);
+    assert!(path.incident.is_any_alert_firing(), "they may be back at any moment");
+    // Quiet at last: they are gone, as every event shows first.
+    let over = path.then(10 + 400 + LIMITS.flap_quiet_seconds as i64, [others(0, 0)]);
+    assert_eq!(over.kinds(), [EntryKind::FlappingEnded, EntryKind::Resolved]);
+    assert_eq!(over.phase(), "resolved");
+    assert_eq!(over.incident.others.changes, []);
+}
+
+#[test]
+fn other_alerts_that_come_and_go_within_one_report_flap_too() {
+    let both =
+        || Event::OthersReported { new: 0, fired: 1, resolved: 1, severity: Severity::Warning };
+    let mut path = Path::remediating();
+    for index in 0..8 {
+        path = path.then(10 + index, [both()]);
+    }
+    assert!(path.incident.others.is_flapping && path.incident.others.firing == 0);
+    let path = path.then(20, [ends("a", 0), Event::Concluded(outcome(OutcomeResult::Proven))]);
+    assert_eq!(path.phase(), "resolved", "not closed: they may be back");
+}
