@@ -3,12 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use rpc::a2a::ServerConfig;
 use serde::Deserialize;
-use service::{ConfigError, Configuration, Env};
+use service::{ConfigError, Configuration, Env, Process, Secret};
 use url::Url;
 
 use crate::RuleBook;
+
+/// Queries at one tool at a time at most.
+const PARALLEL_MOST: u64 = 1_024;
+const HOUR_MS: u64 = 3_600_000;
+const SCRAPES_MOST: u64 = 1_000;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +97,11 @@ impl ToolSettings {
         Self { url, token_file: None, parallel_queries: default_parallel_queries() }
     }
 
+    /// The secret of a tool whose settings have this name.
+    pub(crate) fn token(&self, name: &str) -> anyhow::Result<Option<Secret>> {
+        Secret::of_setting(&format!("{name}.token_file"), self.token_file.as_deref())
+    }
+
     /// The MCP endpoint below the base URL.
     pub(crate) fn endpoint(&self) -> Url {
         let mut url = self.url.clone();
@@ -104,17 +115,18 @@ impl ToolSettings {
         if !matches!(self.url.scheme(), "http" | "https") {
             return Err(ConfigError::setting(format!("{name}.url"), "must be http or https"));
         }
-        if self.parallel_queries == 0 {
-            let field = format!("{name}.parallel_queries");
-            return Err(ConfigError::setting(field, "must be above 0"));
-        }
-        Ok(())
+        let field = format!("{name}.parallel_queries");
+        let queries = u64::try_from(self.parallel_queries).unwrap_or(u64::MAX);
+        ConfigError::check_range(field, queries, 1..=PARALLEL_MOST)
     }
 }
 
 impl Configuration for Config {
-    fn check_files(&self) -> anyhow::Result<()> {
-        Ok(RuleBook::load(&self.rules).map(drop)?)
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        RuleBook::load(&self.rules)?;
+        self.log_analyzer.token("log_analyzer")?;
+        self.system_monitor.token("system_monitor")?;
+        self.a2a.open().map(drop).context("settings of `a2a`")
     }
 
     /// `FIREBREAK_LISTEN`, `FIREBREAK_PUBLIC_URL`, `FIREBREAK_DATABASE`, `DIAGNOSTIC_RULES`,
@@ -139,14 +151,13 @@ impl Configuration for Config {
             .map_err(|error| ConfigError::setting(format!("a2a.{}", error.field), error.message))?;
         self.log_analyzer.validate("log_analyzer")?;
         self.system_monitor.validate("system_monitor")?;
-        let positive = [
-            ("evidence_deadline_ms", self.evidence_deadline_ms),
-            ("scrape_interval_ms", self.scrape_interval_ms),
-            ("stale_after_scrapes", self.stale_after_scrapes.into()),
-            ("lease_seconds", self.lease_seconds.into()),
-        ];
-        if let Some((field, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::setting(*field, "must be above 0"));
+        for (field, number, most) in [
+            ("evidence_deadline_ms", self.evidence_deadline_ms, HOUR_MS),
+            ("scrape_interval_ms", self.scrape_interval_ms, HOUR_MS),
+            ("stale_after_scrapes", self.stale_after_scrapes.into(), SCRAPES_MOST),
+            ("lease_seconds", self.lease_seconds.into(), 3_600),
+        ] {
+            ConfigError::check_range(field, number, 1..=most)?;
         }
         if !(0.0..=1.0).contains(&self.close_call) {
             return Err(ConfigError::setting("close_call", "must be within 0..=1"));
@@ -233,11 +244,14 @@ mod tests {
             config.validate().unwrap_err().to_string()
         };
         let message = with(|config| config.evidence_deadline_ms = 0);
-        assert_eq!(message, "setting `evidence_deadline_ms`: must be above 0");
+        assert_eq!(message, "setting `evidence_deadline_ms`: must be from 1 to 3600000, not 0");
         let message = with(|config| config.listen = "0.0.0.0:5010".into());
         assert!(message.starts_with("setting `public_url`: is needed when"), "{message}");
         let message = with(|config| config.log_analyzer.parallel_queries = 0);
-        assert_eq!(message, "setting `log_analyzer.parallel_queries`: must be above 0");
+        assert_eq!(
+            message,
+            "setting `log_analyzer.parallel_queries`: must be from 1 to 1024, not 0"
+        );
         let message = with(|config| config.rules = "no-such-directory".into());
         assert_eq!(message, "cannot read no-such-directory");
     }

@@ -9,7 +9,6 @@ use rpc::Http;
 use rpc::mcp::client::{Client, McpError, Options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service::Secret;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,8 +33,8 @@ struct Tool {
 
 impl Gatherer {
     pub(crate) fn new(config: &Config, http: &Http) -> anyhow::Result<Self> {
-        let logs = Tool::new(&config.log_analyzer, http).context("log_analyzer")?;
-        let metrics = Tool::new(&config.system_monitor, http).context("system_monitor")?;
+        let logs = Tool::new("log_analyzer", &config.log_analyzer, http)?;
+        let metrics = Tool::new("system_monitor", &config.system_monitor, http)?;
         Ok(Self { logs, metrics })
     }
 
@@ -91,15 +90,15 @@ impl Gatherer {
 }
 
 impl Tool {
-    fn new(settings: &ToolSettings, http: &Http) -> anyhow::Result<Self> {
-        let token = settings.token_file.as_deref().map(Secret::from_file).transpose()?;
+    fn new(name: &str, settings: &ToolSettings, http: &Http) -> anyhow::Result<Self> {
+        let token = settings.token(name)?;
         let options = Options {
             client_name: "firebreak-diagnostic-agent",
             bearer_token: token.map(|token| token.reveal().to_owned()),
             http: http.clone(),
             ..Options::default()
         };
-        let client = Client::new(settings.endpoint(), options)?;
+        let client = Client::new(settings.endpoint(), options).with_context(|| name.to_owned())?;
         Ok(Self { client, permits: Semaphore::new(settings.parallel_queries) })
     }
 

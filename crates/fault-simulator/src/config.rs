@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use service::{ConfigError, Configuration, Env};
+use service::{ConfigError, Configuration, Env, Process, Secret};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,7 +44,17 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    pub(crate) fn admin_token(&self) -> anyhow::Result<Option<Secret>> {
+        Secret::of_setting("admin_token_file", self.admin_token_file.as_deref())
+    }
+}
+
 impl Configuration for Config {
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        self.admin_token().map(drop)
+    }
+
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
         if let Some(host) = env.get("FIREBREAK_SIMULATOR_HOST") {
             for address in

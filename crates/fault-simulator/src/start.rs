@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use service::{Process, Running, Secret};
+use service::{Process, Running};
 
 use crate::Config;
 use crate::fleet::{Fleet, Server};
@@ -35,7 +35,7 @@ pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> 
 /// # Errors
 /// As `start`.
 pub async fn start_fleet(config: Config, process: Process) -> anyhow::Result<Addresses> {
-    let admin_token = config.admin_token_file.as_deref().map(Secret::from_file).transpose()?;
+    let admin_token = config.admin_token()?;
     let logs = LogFiles::open(&config.log_directory, config.log_file_bytes)?;
     let fleet = Fleet::new(process.now(), config.requests_per_second);
     let fleet = Arc::new(Mutex::new(fleet));

@@ -8,23 +8,33 @@ use anyhow::Context;
 use incident::Limits;
 use rpc::a2a::{PeerConfig, ServerConfig, SettingError};
 use serde::Deserialize;
-use service::{ConfigError, Configuration, ConnectionLimits, Env, TlsConfig};
+use service::{ConfigError, Configuration, ConnectionLimits, Env, Process, TlsConfig};
 use url::Url;
 use webhooks::Format;
 
 use crate::journal::JournalConfig;
 use crate::policy::{self, Maintenance, StormConfig, WindowConfig};
+use crate::reconcile::Reconcilers;
 use crate::rules::{self, CorrelationRule, Enrichment, Rules};
-use crate::sources::{SourceConfig, SourceConfigs};
+use crate::sources::{SourceConfig, SourceConfigs, Sources};
 use crate::{AlertmanagerPeer, Mapping, Reconciliation, sources};
 
 /// The source that the environment speaks of.
 const ALERTMANAGER: &str = "alertmanager";
 
+/// Bytes of a body at most: what waits in memory, and one row of a database.
+const BODY_MOST: u64 = 256 << 20;
 /// Places in the queue at most.
-const QUEUE_MOST: usize = 1 << 20;
-/// The longest time of a setting: ten years.
-const SECONDS_MOST: u64 = 10 * 365 * 24 * 3600;
+const QUEUE_MOST: u64 = 1 << 20;
+/// Bytes that may wait at most.
+const QUEUE_BYTES_MOST: u64 = 64 << 30;
+/// Seconds after which a replica is found dead at the latest.
+const LEASE_MOST: u64 = 3_600;
+/// Rounds of one incident at most.
+const ROUNDS_MOST: u64 = 100;
+const DAY: u64 = 24 * 3_600;
+/// Ten of them. A phase that lasts longer ends on no clock.
+const YEARS: u64 = 10 * 365 * DAY;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -196,29 +206,28 @@ impl Config {
         all
     }
 
-    /// No time is so long that a clock cannot be set to its end.
-    fn check_times(&self) -> Result<(), ConfigError> {
+    /// No number is one that a clock, a queue or the machine cannot hold.
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let limits = &self.limits;
-        let times = [
-            ("limits.diagnosis_seconds", limits.diagnosis_seconds),
-            ("limits.resolution_seconds", limits.resolution_seconds),
-            ("limits.approval_seconds", limits.approval_seconds),
-            ("limits.quiet_seconds", limits.quiet_seconds),
-            ("limits.reopen_seconds", limits.reopen_seconds),
-            ("limits.reminder_seconds", limits.reminder_seconds),
-            ("limits.flap_window_seconds", limits.flap_window_seconds),
-            ("limits.flap_quiet_seconds", limits.flap_quiet_seconds),
-            ("storm.seconds", self.storm.seconds),
-            ("lease_seconds", self.lease_seconds),
-            ("ticket_retry_seconds", self.ticket_retry_seconds),
-            ("reconcile_seconds", self.reconcile_seconds),
+        let numbers = [
+            ("body_bytes", number(self.body_bytes), 1..=BODY_MOST),
+            ("queue_capacity", number(self.queue_capacity), 1..=QUEUE_MOST),
+            ("queue_bytes", number(self.queue_bytes), 1..=QUEUE_BYTES_MOST),
+            ("beat_seconds", self.beat_seconds, 1..=LEASE_MOST),
+            ("lease_seconds", self.lease_seconds, 1..=LEASE_MOST),
+            ("ticket_retry_seconds", self.ticket_retry_seconds, 1..=DAY),
+            ("reconcile_seconds", self.reconcile_seconds, 1..=DAY),
+            ("limits.diagnosis_seconds", limits.diagnosis_seconds, 0..=YEARS),
+            ("limits.resolution_seconds", limits.resolution_seconds, 0..=YEARS),
+            ("limits.approval_seconds", limits.approval_seconds, 0..=YEARS),
+            ("limits.quiet_seconds", limits.quiet_seconds, 0..=YEARS),
+            ("limits.reopen_seconds", limits.reopen_seconds, 0..=YEARS),
+            ("limits.reminder_seconds", limits.reminder_seconds, 0..=YEARS),
+            ("limits.rounds", limits.rounds.into(), 1..=ROUNDS_MOST),
         ];
-        match times.into_iter().find(|(_, seconds)| *seconds > SECONDS_MOST) {
-            Some((field, _)) => {
-                Err(ConfigError::setting(field, format!("must be {SECONDS_MOST} at most")))
-            }
-            None => Ok(()),
-        }
+        let check = |(field, number, range)| ConfigError::check_range(field, number, range);
+        numbers.into_iter().try_for_each(check)
     }
 
     pub(crate) fn lease(&self) -> Duration {
@@ -256,37 +265,11 @@ impl Configuration for Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let zero = |field: &str| Err(ConfigError::setting(field, "must not be 0"));
-        if self.body_bytes == 0 {
-            return zero("body_bytes");
-        }
-        if self.reconcile_seconds == 0 {
-            return zero("reconcile_seconds");
-        }
-        if self.queue_capacity == 0 {
-            return zero("queue_capacity");
-        }
-        if self.queue_capacity > QUEUE_MOST {
-            let why = format!("must be {QUEUE_MOST} at most");
-            return Err(ConfigError::setting("queue_capacity", why));
-        }
-        if self.queue_bytes == 0 {
-            return zero("queue_bytes");
-        }
-        self.check_times()?;
+        self.check_numbers()?;
         self.journal.validate()?;
-        if self.ticket_retry_seconds == 0 {
-            return zero("ticket_retry_seconds");
-        }
-        if self.beat_seconds == 0 {
-            return zero("beat_seconds");
-        }
         if self.lease_seconds < self.beat_seconds.saturating_mul(2) {
             let why = "must be at least twice `beat_seconds`";
             return Err(ConfigError::setting("lease_seconds", why));
-        }
-        if self.limits.rounds == 0 {
-            return zero("limits.rounds");
         }
         for (name, peer) in self.agents.named() {
             let named = |error: SettingError| {
@@ -308,11 +291,18 @@ impl Configuration for Config {
         self.mapping.validate()
     }
 
-    fn check_files(&self) -> anyhow::Result<()> {
+    fn check_files(&self, process: &Process) -> anyhow::Result<()> {
         if let Some(tls) = &self.tls {
             tls.check().context("setting `tls`")?;
         }
-        Ok(Rules::open(self).map(drop)?)
+        self.a2a.open().context("settings of `a2a`")?;
+        Rules::open(self)?;
+        let sources = Sources::open(process, &self.sources)?;
+        Reconcilers::open(process, self.reconciliations(), &sources)?;
+        for (name, peer) in self.agents.named() {
+            peer.check_files().with_context(|| format!("settings of `agents.{name}`"))?;
+        }
+        Ok(())
     }
 }
 
@@ -385,11 +375,37 @@ mod tests {
     }
 
     #[test]
-    fn what_no_clock_and_no_queue_can_hold_is_refused_by_name() {
+    fn what_no_clock_no_queue_and_no_machine_can_hold_is_refused_by_name_and_range() {
+        let asked = |setting: &str| {
+            let asked = format!("{{alertmanagers: [{{url: 'http://am'}}], {setting}}}");
+            format!(
+                "sources: {{am: {{kind: alertmanager, unauthenticated: true, reconcile: {asked}}}}}"
+            )
+        };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ingress.yaml");
         for (text, field) in [
             ("queue_capacity: 18446744073709551615", "queue_capacity"),
+            ("queue_capacity: 0", "queue_capacity"),
+            ("queue_bytes: 18446744073709551615", "queue_bytes"),
+            ("body_bytes: 18446744073709551615", "body_bytes"),
+            ("lease_seconds: 3601", "lease_seconds"),
+            ("beat_seconds: 0", "beat_seconds"),
+            ("reconcile_seconds: 86401", "reconcile_seconds"),
+            ("ticket_retry_seconds: 0", "ticket_retry_seconds"),
+            ("limits: {rounds: 4294967295}", "limits.rounds"),
+            ("limits: {flap_changes: 65}", "limits.flap_changes"),
+            ("limits: {flap_window_seconds: 18446744073709551615}", "limits.flap_window_seconds"),
+            ("storm: {incidents: 100001}", "storm.incidents"),
+            ("journal: {days: 4294967295}", "journal.days"),
+            ("journal: {bytes: 18446744073709551615}", "journal.bytes"),
+            ("connections: {open: 18446744073709551615}", "connections.open"),
+            ("connections: {idle_seconds: 18446744073709551615}", "connections.idle_seconds"),
+            ("a2a: {limits: {callers: 18446744073709551615}}", "a2a.limits.callers"),
+            ("a2a: {push: {timeout_ms: 18446744073709551615}}", "a2a.push.timeout_ms"),
+            ("a2a: {push: {concurrent: 18446744073709551615}}", "a2a.push.concurrent"),
+            (&asked("reconcile_seconds: 86401"), "sources.am.reconcile.reconcile_seconds"),
+            (&asked("settled_seconds: 86401"), "sources.am.reconcile.settled_seconds"),
             ("limits: {diagnosis_seconds: 18446744073709551615}", "limits.diagnosis_seconds"),
             ("limits: {flap_quiet_seconds: 315360001}", "limits.flap_quiet_seconds"),
             ("storm: {seconds: 18446744073709551615}", "storm.seconds"),
@@ -397,7 +413,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let read = service::load_config::<Config>(Some(&path), &Env::fixed([]));
             let error = read.unwrap_err().to_string();
-            assert!(error.starts_with(&format!("setting `{field}`: must be ")), "{error}");
+            assert!(error.starts_with(&format!("setting `{field}`: must be ")), "{text}: {error}");
         }
     }
 

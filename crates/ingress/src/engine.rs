@@ -13,7 +13,7 @@ mod intake;
 mod known;
 mod outbox_time;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod turns;
 mod wake;
 

@@ -14,6 +14,11 @@ use crate::engine::Engine;
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// A hundred years.
+const DAYS_MOST: u64 = 36_500;
+/// A pebibyte.
+const BYTES_MOST: u64 = 1 << 50;
+
 /// What is kept of what came.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,10 +37,8 @@ impl Default for JournalConfig {
 
 impl JournalConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if self.days == 0 {
-            return Err(ConfigError::setting("journal.days", "must not be 0"));
-        }
-        Ok(())
+        ConfigError::check_range("journal.days", self.days.into(), 1..=DAYS_MOST)?;
+        ConfigError::check_range("journal.bytes", self.bytes, 0..=BYTES_MOST)
     }
 
     fn retention(&self, now: Timestamp) -> Retention {

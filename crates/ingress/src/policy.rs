@@ -13,9 +13,19 @@ pub(crate) use storm::{Group, Storms, Summary};
 pub use maintenance::{Matcher, Once, Weekly, WindowConfig};
 pub use storm::StormConfig;
 
+/// A day: what changes more slowly than that does not flap.
+const FLAP_SECONDS_MOST: u64 = 24 * 3_600;
+
 /// The settings of flapping.
 pub(crate) fn check_flapping(limits: &Limits) -> Result<(), ConfigError> {
     let wrong = |field: &str, why: &str| Err(ConfigError::setting(format!("limits.{field}"), why));
+    let times = [
+        ("flap_window_seconds", limits.flap_window_seconds),
+        ("flap_quiet_seconds", limits.flap_quiet_seconds),
+    ];
+    for (field, seconds) in times {
+        ConfigError::check_range(format!("limits.{field}"), seconds, 0..=FLAP_SECONDS_MOST)?;
+    }
     if limits.flap_changes == 0 {
         return Ok(());
     }

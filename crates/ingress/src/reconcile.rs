@@ -94,9 +94,12 @@ impl Reconcilers {
     ) -> anyhow::Result<Self> {
         let counts = Counts::new(process.metrics());
         let reconciled = reconciled.into_iter().map(|(name, settings)| {
-            let peers = settings.alertmanagers.iter().map(|peer| Peer::open(process, peer));
-            let peers: anyhow::Result<_> = peers.collect();
-            let peers = peers.with_context(|| format!("reconciliation of source {name}"))?;
+            let open = |(index, peer): (usize, &AlertmanagerPeer)| {
+                let at = || format!("`reconcile.alertmanagers[{index}]` of source {name}");
+                Peer::open(process, peer).with_context(at)
+            };
+            let peers = settings.alertmanagers.iter().enumerate().map(open);
+            let peers: Vec<Peer> = peers.collect::<anyhow::Result<_>>()?;
             let is_authenticated =
                 sources.get(&name).is_none_or(|source| source.is_authenticated());
             let source = Source {

@@ -6,6 +6,7 @@ mod ingress {
     mod alertmanager;
     mod api;
     mod bad_input;
+    mod check_config;
     mod dead_letters;
     mod kinds;
     mod overload;

@@ -2,7 +2,17 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use service::{ConfigError, Env, Secret};
+
+/// Calls that a tool server answers at a time at most.
+const CALLS_MOST: u64 = 10_000;
+
+/// Checks the setting `concurrent_calls` of a tool server.
+pub(crate) fn check_calls(calls: usize) -> Result<(), ConfigError> {
+    let calls = u64::try_from(calls).unwrap_or(u64::MAX);
+    ConfigError::check_range("concurrent_calls", calls, 1..=CALLS_MOST)
+}
 
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,8 +59,12 @@ impl AccessConfig {
     }
 
     pub(crate) fn read(&self) -> anyhow::Result<rpc::mcp::server::Access> {
-        let tokens =
-            self.token_files.iter().map(|file| Ok(Secret::from_file(file)?.reveal().to_owned()));
+        let token = |(index, file): (usize, &PathBuf)| {
+            let read = Secret::from_file(file);
+            let secret = read.with_context(|| format!("setting `access.token_files[{index}]`"))?;
+            Ok(secret.reveal().to_owned())
+        };
+        let tokens = self.token_files.iter().enumerate().map(token);
         Ok(rpc::mcp::server::Access {
             allowed_hosts: self.allowed_hosts.clone(),
             allowed_origins: self.allowed_origins.clone(),

@@ -100,17 +100,19 @@ impl Configuration for Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if self.longest_change_seconds == 0 {
-            return Err(ConfigError::setting("longest_change_seconds", "must be above 0"));
-        }
-        if self.lease_seconds == 0 {
-            return Err(ConfigError::setting("lease_seconds", "must be above 0"));
-        }
+        let output_bytes = u64::try_from(self.output_bytes).unwrap_or(u64::MAX);
+        let longest = self.longest_change_seconds.into();
+        ConfigError::check_range("longest_change_seconds", longest, 1..=24 * 3_600)?;
+        ConfigError::check_range("lease_seconds", self.lease_seconds.into(), 1..=3_600)?;
+        ConfigError::check_range("output_bytes", output_bytes, 0..=16 << 20)?;
+        crate::access::check_calls(self.concurrent_calls)?;
         self.access.validate()
     }
 
-    fn check_files(&self) -> anyhow::Result<()> {
-        read_files(self).map(drop)
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        self.access.read()?;
+        let (inventory, _) = read_files(self)?;
+        inventory.check_tokens(&self.inventory)
     }
 }
 

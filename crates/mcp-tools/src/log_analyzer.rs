@@ -45,6 +45,10 @@ impl Default for Config {
 }
 
 impl Configuration for Config {
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        self.access.read().map(drop)
+    }
+
     fn apply_env(&mut self, env: &Env) -> Result<(), ConfigError> {
         env.apply("FIREBREAK_LISTEN", &mut self.listen)?;
         env.apply("FIREBREAK_LOG_DIR", &mut self.directory)?;
@@ -52,12 +56,10 @@ impl Configuration for Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if self.scan_bytes < 1024 {
-            return Err(ConfigError::setting("scan_bytes", "must be at least 1024"));
-        }
-        if self.line_bytes < 64 {
-            return Err(ConfigError::setting("line_bytes", "must be at least 64"));
-        }
+        let line_bytes = u64::try_from(self.line_bytes).unwrap_or(u64::MAX);
+        ConfigError::check_range("scan_bytes", self.scan_bytes, 1024..=16 << 30)?;
+        ConfigError::check_range("line_bytes", line_bytes, 64..=16 << 20)?;
+        crate::access::check_calls(self.concurrent_calls)?;
         self.access.validate()
     }
 }

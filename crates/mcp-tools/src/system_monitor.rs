@@ -69,17 +69,25 @@ impl Configuration for Config {
         if !matches!(self.prometheus_url.scheme(), "http" | "https") {
             return Err(ConfigError::setting("prometheus_url", "must be http or https"));
         }
-        if self.query_timeout_ms == 0 {
-            return Err(ConfigError::setting("query_timeout_ms", "must be above 0"));
-        }
-        if self.parallel_queries == 0 {
-            return Err(ConfigError::setting("parallel_queries", "must be above 0"));
-        }
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (queries, bytes) = (number(self.parallel_queries), number(self.answer_bytes));
+        ConfigError::check_range("query_timeout_ms", self.query_timeout_ms, 1..=600_000)?;
+        ConfigError::check_range("parallel_queries", queries, 1..=1_024)?;
+        ConfigError::check_range("answer_bytes", bytes, 1..=1 << 30)?;
+        crate::access::check_calls(self.concurrent_calls)?;
         self.access.validate()
     }
 
-    fn check_files(&self) -> anyhow::Result<()> {
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        self.access.read()?;
+        self.prometheus_token()?;
         Ok(Catalogue::read(&self.catalogue).map(drop)?)
+    }
+}
+
+impl Config {
+    fn prometheus_token(&self) -> anyhow::Result<Option<Secret>> {
+        Secret::of_setting("prometheus_token_file", self.prometheus_token_file.as_deref())
     }
 }
 
@@ -90,7 +98,7 @@ impl Configuration for Config {
 pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
     let access = config.access.read()?;
     let catalogue = Catalogue::read(&config.catalogue)?;
-    let token = config.prometheus_token_file.as_deref().map(Secret::from_file).transpose()?;
+    let token = config.prometheus_token()?;
     let timeout = Duration::from_millis(config.query_timeout_ms);
     let backend =
         prometheus::Prometheus::new(&config.prometheus_url, token, timeout, config.answer_bytes)

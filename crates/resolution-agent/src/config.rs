@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use rpc::a2a::ServerConfig;
 use serde::Deserialize;
-use service::{ConfigError, Configuration, Env};
+use service::{ConfigError, Configuration, Env, Process, Secret};
 use url::Url;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,8 +120,10 @@ impl Configuration for Config {
         Ok(())
     }
 
-    fn check_files(&self) -> anyhow::Result<()> {
-        crate::read_files(self).map(drop)
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        crate::read_files(self)?;
+        self.deployment_token()?;
+        self.a2a.open().map(drop).context("settings of `a2a`")
     }
 }
 
@@ -131,6 +134,10 @@ impl Config {
     /// Neither setting makes an http(s) address.
     pub(crate) fn address(&self) -> Result<Url, ConfigError> {
         service::advertised_url(&self.listen, self.public_url.as_ref(), None)
+    }
+
+    pub(crate) fn deployment_token(&self) -> anyhow::Result<Option<Secret>> {
+        Secret::of_setting("deployment_token_file", self.deployment_token_file.as_deref())
     }
 
     pub(crate) fn scrape_interval(&self) -> Duration {
@@ -215,19 +222,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_check_of_the_configuration_reads_the_policy_and_the_runbooks() {
+    #[tokio::test]
+    async fn a_check_of_the_configuration_reads_the_policy_and_the_runbooks() {
         let directory = tempfile::tempdir().unwrap();
         let policy = directory.path().join("policy.yaml");
         let runbooks = deployed("runbooks");
         let config = Config { policy: policy.clone(), runbooks, ..Config::default() };
         std::fs::write(&policy, "mode: observe\n").unwrap();
-        config.check_files().unwrap();
+        let process = Process::new("check");
+        config.check_files(&process).unwrap();
         std::fs::write(&policy, "mode: observe\nkil_switch: x\n").unwrap();
-        let error = format!("{:#}", config.check_files().unwrap_err());
+        let error = format!("{:#}", config.check_files(&process).unwrap_err());
         assert!(error.contains("policy.yaml:2") && error.contains("kil_switch"), "{error}");
         let config = Config { runbooks: directory.path().join("none"), ..config };
-        assert!(config.check_files().is_err());
+        assert!(config.check_files(&process).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_check_of_the_configuration_reads_the_files_of_secrets() {
+        let directory = tempfile::tempdir().unwrap();
+        let token = directory.path().join("deployment-token");
+        let config = Config {
+            policy: deployed("policy.yaml"),
+            runbooks: deployed("runbooks"),
+            deployment_token_file: Some(token.clone()),
+            ..Config::default()
+        };
+        let check =
+            || config.check_files(&Process::new("check")).map_err(|error| format!("{error:#}"));
+        let error = check().unwrap_err();
+        assert!(error.starts_with("setting `deployment_token_file`: "), "{error}");
+        assert!(error.contains(&token.display().to_string()), "{error}");
+        std::fs::write(&token, "a token of one line").unwrap();
+        check().unwrap();
     }
 
     #[test]

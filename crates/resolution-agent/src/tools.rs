@@ -29,7 +29,7 @@ pub(crate) struct Tools {
 
 impl Tools {
     pub(crate) fn new(config: &Config, http: Http) -> anyhow::Result<Self> {
-        let token = config.deployment_token_file.as_deref().map(Secret::from_file).transpose()?;
+        let token = config.deployment_token()?;
         let options = |token: Option<Secret>| Options {
             client_name: NAME,
             bearer_token: token.map(|token| token.reveal().to_owned()),

@@ -1,9 +1,12 @@
 //! Configuration files: YAML, unknown keys refused by the types, errors that name file, line and
 //! field. Environment variables override single settings, by name and on purpose.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+use crate::Process;
 
 /// The settings of one program.
 pub trait Configuration: DeserializeOwned + Default + Send + 'static {
@@ -23,11 +26,13 @@ pub trait Configuration: DeserializeOwned + Default + Send + 'static {
         Ok(())
     }
 
-    /// Reads and checks the files that the settings name, as the start does.
+    /// Reads and checks the files that the settings name, those of secrets too, as the start does.
+    /// What it opens it looks at until the end of `process`.
     ///
     /// # Errors
-    /// The first file that cannot be used, with what is wrong in it.
-    fn check_files(&self) -> anyhow::Result<()> {
+    /// The first file that cannot be used, with the setting that names it and what is wrong. No
+    /// secret is in it.
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
         Ok(())
     }
 }
@@ -51,6 +56,22 @@ pub enum ConfigError {
 impl ConfigError {
     pub fn setting(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Setting { field: field.into(), message: message.into() }
+    }
+
+    /// Refuses a number with which a program could do nothing, or would take what the machine has not.
+    ///
+    /// # Errors
+    /// The number is not in the range.
+    pub fn check_range(
+        field: impl Into<String>,
+        number: u64,
+        range: RangeInclusive<u64>,
+    ) -> Result<(), Self> {
+        if range.contains(&number) {
+            return Ok(());
+        }
+        let (least, most) = range.into_inner();
+        Err(Self::setting(field, format!("must be from {least} to {most}, not {number}")))
     }
 }
 

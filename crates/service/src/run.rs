@@ -70,7 +70,9 @@ where
     }
     let config: C = load_config(args.config.as_deref(), &Env::process())?;
     if args.check_config {
-        config.check_files()?;
+        let runtime = runtime()?;
+        runtime.block_on(async { config.check_files(&Process::new(name)) })?;
+        runtime.shutdown_background();
         println!("{name}: configuration is valid");
         return Ok(ExitCode::SUCCESS);
     }

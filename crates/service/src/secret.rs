@@ -23,6 +23,15 @@ impl Secret {
         Ok(Self::new(text))
     }
 
+    /// The same for the file that a setting names, if it names one.
+    ///
+    /// # Errors
+    /// The file cannot be used; the setting is named.
+    pub fn of_setting(setting: &str, file: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        let read = |file| Self::from_file(file).with_context(|| format!("setting `{setting}`"));
+        file.map(read).transpose()
+    }
+
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -47,6 +47,22 @@ pub enum StoreError {
          CREATE ROLE {schema} LOGIN; CREATE SCHEMA {schema} AUTHORIZATION {schema}; and connect as that role"
     )]
     NoSchema { schema: String, role: String },
+    #[error("no PostgreSQL server answers at {server}")]
+    NoServer {
+        server: String,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error(
+        "the PostgreSQL server at {server} does not let the role {role} in; its name stands in the URL, \
+         its password in the file that PGPASSFILE names"
+    )]
+    NotLetIn {
+        server: String,
+        role: String,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("the database is closed")]
     Closed,
     #[error("{field} {problem}")]

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
 use crate::sqlite::to_json;
 use crate::{OpenOptions, Replica, StoreError};
@@ -32,7 +33,7 @@ pub(crate) async fn connect(url: &str, agent: &str) -> Result<PgPool, StoreError
     ]);
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTION_WAIT);
     let ready = async {
-        let pool = pool.connect_with(options).await?;
+        let pool = open_pool(pool, options).await?;
         make_schema(&pool, &schema).await?;
         migrate(&pool).await?;
         Ok(pool)
@@ -53,6 +54,45 @@ pub(crate) fn by_key(pool: &PgPool) -> PgPool {
     ]);
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS_BY_KEY);
     pool.acquire_timeout(CONNECTION_WAIT).connect_lazy_with(options)
+}
+
+/// Opens a pool, and says what a pool does not: where nobody answers it tries again and again, until
+/// all it knows is that this took too long.
+pub(crate) async fn open_pool(
+    pool: PgPoolOptions,
+    options: PgConnectOptions,
+) -> Result<PgPool, StoreError> {
+    let source = match pool.connect_with(options.clone()).await {
+        Ok(pool) => return Ok(pool),
+        Err(error @ sqlx::Error::PoolTimedOut) => {
+            let alone = tokio::time::timeout(CONNECTION_WAIT, options.connect()).await;
+            alone.ok().and_then(Result::err).unwrap_or(error)
+        }
+        Err(error) => error,
+    };
+    let (server, role) = (address_of(&options), options.get_username().to_owned());
+    Err(match &source {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => StoreError::NoServer { server, source },
+        sqlx::Error::Database(error) if is_about_who_asks(&**error) => {
+            StoreError::NotLetIn { server, role, source }
+        }
+        _ => source.into(),
+    })
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>, class 28.
+fn is_about_who_asks(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code.starts_with("28"))
+}
+
+/// The directory of a Unix socket, or host and port.
+fn address_of(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    match options.get_socket() {
+        Some(directory) => format!("{}, port {port}", directory.display()),
+        None if host.contains(':') => format!("[{}]:{port}", host.trim_matches(['[', ']'])),
+        None => format!("{host}:{port}"),
+    }
 }
 
 /// The name of an agent as that of its schema.

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use crate::StoreError;
 use crate::database::{Database, params};
-use crate::postgres::schema_of;
+use crate::postgres::{open_pool, schema_of};
 use crate::sql::verify_chain;
 use crate::tasks::{Kind, check_database};
 
@@ -94,6 +94,6 @@ async fn read_server(url: &str, agent: &str) -> Result<Database, StoreError> {
         ("statement_timeout", STATEMENT_MILLIS),
     ]);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECTION_WAIT);
-    let pool = pool.connect_with(options).await?;
+    let pool = open_pool(pool, options).await?;
     Ok(Database::Postgres { by_key: pool.clone(), pool })
 }

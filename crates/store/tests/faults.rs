@@ -261,6 +261,40 @@ async fn run(server: &Server, sql: String) {
 }
 
 #[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let error = open("postgres://agent@127.0.0.1:1/firebreak").await.unwrap_err();
+    assert!(format!("{error:?}").contains("ConnectionRefused"), "{error:?}");
+    assert_eq!(cause(error), "no PostgreSQL server answers at 127.0.0.1:1");
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = directory.path().display();
+    let url = format!("postgres:///firebreak?user=agent&host={nowhere}");
+    let refused = cause(open(&url).await.unwrap_err());
+    assert_eq!(refused, format!("no PostgreSQL server answers at {nowhere}, port 5432"));
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_let_in_is_told_where_its_password_belongs() {
+    let Some(server) = Server::start() else { return };
+    let mut raw = sqlx::PgConnection::connect(&server.url()).await.unwrap();
+    let file: String = sqlx::query_scalar("SHOW hba_file").fetch_one(&mut raw).await.unwrap();
+    let rules = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("local all locked scram-sha-256\n{rules}")).unwrap();
+    run(&server, "CREATE ROLE locked LOGIN PASSWORD 'secret'; SELECT pg_reload_conf()".into())
+        .await;
+    let url = server.url().replace("user=test", "user=locked");
+    // The server reads its rules a moment later; until then the role may come in, and do nothing.
+    let refused = loop {
+        match open(&url).await.unwrap_err() {
+            StoreError::Setting { source, .. }
+                if matches!(*source, StoreError::NoSchema { .. }) => {}
+            error => break cause(error),
+        }
+    };
+    assert!(refused.contains("does not let the role locked in"), "{refused}");
+    assert!(refused.contains("PGPASSFILE"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_server_that_may_not_be_written_is_said_and_written_again() {
     let Some(server) = Server::start() else { return };
     let store = open(&server.url()).await.unwrap();

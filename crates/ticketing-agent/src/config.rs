@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use rpc::a2a::ServerConfig;
 use serde::Deserialize;
-use service::{ConfigError, Configuration, Env};
+use service::{ConfigError, Configuration, Env, Process};
 use url::Url;
 
 use crate::jira::JiraSettings;
@@ -82,6 +83,13 @@ impl Configuration for Config {
             self.tracker = TrackerKind::Jira;
         }
         Ok(())
+    }
+
+    fn check_files(&self, _process: &Process) -> anyhow::Result<()> {
+        if self.tracker == TrackerKind::Jira {
+            self.jira.token()?;
+        }
+        self.a2a.open().map(drop).context("settings of `a2a`")
     }
 
     fn validate(&self) -> Result<(), ConfigError> {

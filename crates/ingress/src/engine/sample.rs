@@ -1,17 +1,17 @@
-//! One alert for the unit tests of the engine, at times counted in seconds.
+//! One alert for unit tests, at times counted in seconds.
 
 use incident::{Alert, AlertStatus, Severity};
 use jiff::Timestamp;
 
-pub(super) fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-pub(super) fn firing(starts_at: i64) -> Alert {
+pub(crate) fn firing(starts_at: i64) -> Alert {
     alert(AlertStatus::Firing, starts_at, None)
 }
 
-pub(super) fn resolved(starts_at: i64, ends_at: i64) -> Alert {
+pub(crate) fn resolved(starts_at: i64, ends_at: i64) -> Alert {
     alert(AlertStatus::Resolved, starts_at, Some(ends_at))
 }
 

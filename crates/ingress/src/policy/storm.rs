@@ -18,6 +18,9 @@ pub(crate) use summary::Summary;
 /// Openings that are remembered at most.
 const MOST: u32 = 100_000;
 
+/// A day: what opens more slowly than that is no storm.
+const SECONDS_MOST: u64 = 24 * 3_600;
+
 /// Incidents that are read after a restart, at most.
 const SEEDS: u32 = 1_000;
 
@@ -38,9 +41,8 @@ impl Default for StormConfig {
 
 impl StormConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.incidents > MOST {
-            return Err(ConfigError::setting("storm.incidents", format!("must be {MOST} at most")));
-        }
+        ConfigError::check_range("storm.incidents", self.incidents.into(), 0..=MOST.into())?;
+        ConfigError::check_range("storm.seconds", self.seconds, 0..=SECONDS_MOST)?;
         if self.incidents > 0 && self.seconds == 0 {
             let why = "must not be 0; `incidents: 0` switches it off";
             return Err(ConfigError::setting("storm.seconds", why));

@@ -71,12 +71,15 @@ impl Peer {
         if matches!(settings.url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
             http = http.no_proxy();
         }
-        let watched = |file: &Path| WatchedSecret::open(process, file, false, |_| Ok(()));
+        let watched = |setting: &str, file: &Path| {
+            let opened = WatchedSecret::open(process, file, false, |_| Ok(()));
+            opened.with_context(|| format!("`{setting}`"))
+        };
         let credential = match (&settings.token_file, &settings.basic) {
-            (Some(file), _) => Some(Credential::Bearer(watched(file)?)),
+            (Some(file), _) => Some(Credential::Bearer(watched("token_file", file)?)),
             (None, Some(basic)) => Some(Credential::Basic {
                 username: basic.username.clone(),
-                password: watched(&basic.password_file)?,
+                password: watched("basic.password_file", &basic.password_file)?,
             }),
             (None, None) => None,
         };

@@ -80,41 +80,25 @@ impl Answered<'_> {
 
 #[cfg(test)]
 mod tests {
-    use incident::{Alert, AlertStatus, Severity};
+    use incident::Alert;
     use serde_json::value::RawValue;
 
     use super::super::listing::SuppressedBy;
     use super::*;
+    use crate::engine::sample::{self, at};
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn row(status: AlertStatus, starts_at: i64, ends_at: Option<i64>, last_at: i64) -> AlertRow {
-        let alert = Alert {
-            source: "am".into(),
-            fingerprint: "a".into(),
-            status,
-            name: "A".into(),
-            severity: Severity::Warning,
-            labels: [].into(),
-            annotations: [].into(),
-            starts_at: at(starts_at),
-            is_start_known: true,
-            ends_at: ends_at.map(at),
-            generator_url: String::new(),
-        };
+    fn row(alert: Alert, last_at: i64) -> AlertRow {
         let (incident, held) = (None, None);
-        let (first_at, last_at) = (at(starts_at), at(last_at));
+        let (first_at, last_at) = (alert.starts_at, at(last_at));
         AlertRow { alert, incident, held, reports: 1, first_at, last_at, version: 1 }
     }
 
     fn firing(starts_at: i64, last_at: i64) -> AlertRow {
-        row(AlertStatus::Firing, starts_at, None, last_at)
+        row(sample::firing(starts_at), last_at)
     }
 
     fn resolved(starts_at: i64, ends_at: i64, last_at: i64) -> AlertRow {
-        row(AlertStatus::Resolved, starts_at, Some(ends_at), last_at)
+        row(sample::resolved(starts_at, ends_at), last_at)
     }
 
     fn listed(standing: Standing, starts_at: i64, updated_at: i64) -> Listed<'static> {
@@ -131,7 +115,7 @@ mod tests {
 
     /// Asked at 100.
     fn answered(alert: Option<Listed<'_>>, is_whole: bool) -> Answered<'_> {
-        let alerts = alert.map(|alert| ("a".into(), alert)).into_iter().collect();
+        let alerts = alert.map(|alert| ("f".into(), alert)).into_iter().collect();
         Answered { listing: Listing { alerts }, asked_at: at(100), is_whole }
     }
 

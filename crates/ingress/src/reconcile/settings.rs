@@ -22,6 +22,9 @@ pub struct Reconciliation {
     pub settled_seconds: u64,
 }
 
+/// A day: nothing is true for longer without a question.
+const SECONDS_MOST: u64 = 24 * 3_600;
+
 /// One Alertmanager, and the credential that it wants.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,8 +66,12 @@ impl Reconciliation {
         if self.alertmanagers.is_empty() {
             return bad("alertmanagers", "must name one");
         }
-        if self.reconcile_seconds == 0 {
-            return bad("reconcile_seconds", "must not be 0");
+        let times = [
+            ("reconcile_seconds", self.reconcile_seconds, 1..=SECONDS_MOST),
+            ("settled_seconds", self.settled_seconds, 0..=SECONDS_MOST),
+        ];
+        for (field, seconds, range) in times {
+            ConfigError::check_range(format!("{place}.{field}"), seconds, range)?;
         }
         if self.receiver.is_empty() {
             return bad("receiver", "must not be empty");

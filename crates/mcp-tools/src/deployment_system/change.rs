@@ -77,7 +77,9 @@ impl Deployer {
         let mut targets = BTreeMap::new();
         for (name, target) in inventory.targets {
             let executor = match &target.executor {
-                ExecutorConfig::HttpAdmin(admin) => Executor::HttpAdmin(HttpAdmin::new(admin)?),
+                ExecutorConfig::HttpAdmin(admin) => {
+                    Executor::HttpAdmin(HttpAdmin::new(&name, admin)?)
+                }
                 ExecutorConfig::Process(config) => {
                     Executor::Process(LocalProcess::new(&name, config, &identities)?)
                 }

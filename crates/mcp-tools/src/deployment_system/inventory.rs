@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use service::ConfigError;
+use anyhow::Context;
+use service::{ConfigError, Secret};
 use url::Url;
 
 use super::playbook::Playbooks;
@@ -128,6 +129,25 @@ impl Inventory {
             }
         }
         Ok(())
+    }
+
+    /// Reads the credentials of every target, which an executor does when it is made.
+    pub(super) fn check_tokens(&self, path: &Path) -> anyhow::Result<()> {
+        for (name, target) in &self.targets {
+            if let ExecutorConfig::HttpAdmin(admin) = &target.executor {
+                let read = admin.token(name);
+                read.with_context(|| path.display().to_string())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HttpAdminConfig {
+    /// The secret for the admin API of this target.
+    pub(super) fn token(&self, target: &str) -> anyhow::Result<Option<Secret>> {
+        let setting = format!("targets.{target}.executor.token_file");
+        Secret::of_setting(&setting, self.token_file.as_deref())
     }
 }
 

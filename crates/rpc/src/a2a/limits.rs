@@ -11,6 +11,11 @@ use serde::Deserialize;
 
 use super::{Caller, SettingError};
 
+/// Far more of one caller than a process can do.
+const COUNT_MOST: u64 = 1_000_000_000;
+/// What is kept of a caller takes memory.
+const CALLERS_MOST: u64 = 1_000_000;
+
 /// What one caller may ask of an agent. What is over it is answered 429 with `Retry-After`, before
 /// anything was done.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -48,7 +53,7 @@ impl LimitsConfig {
     /// Checks what types cannot.
     ///
     /// # Errors
-    /// The first bound that would admit nobody.
+    /// The first bound that would admit nobody, or bound nothing.
     pub fn check(&self) -> Result<(), SettingError> {
         let bounds = [
             ("requests_per_second", self.requests_per_second),
@@ -57,11 +62,10 @@ impl LimitsConfig {
             ("streams", self.streams),
             ("refusals_per_minute", self.refusals_per_minute),
         ];
-        let zero = bounds.iter().find(|(_, bound)| *bound == 0).map(|(field, _)| *field);
-        match zero.or((self.callers == 0).then_some("callers")) {
-            Some(field) => Err(SettingError::new(field, "must be at least 1")),
-            None => Ok(()),
+        for (field, bound) in bounds {
+            SettingError::check_range(field, bound.into(), 1..=COUNT_MOST)?;
         }
+        SettingError::check_range("callers", self.callers as u64, 1..=CALLERS_MOST)
     }
 }
 

@@ -24,6 +24,11 @@ use crate::Host;
 pub use connector::{Answer, CallError, Connector, Resolve, SystemResolver};
 pub use rules::{HostPattern, Refused};
 
+const HOUR_MS: u64 = 3_600_000;
+const ATTEMPTS_MOST: u64 = 1_000;
+/// Each takes a connection.
+const CONCURRENT_MOST: u64 = 10_000;
+
 /// Where push notifications may go, and how hard they are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,16 +85,17 @@ impl PushConfig {
     /// Checks what types cannot.
     ///
     /// # Errors
-    /// The first bound with which nothing could be sent.
+    /// The first bound with which nothing could be sent, or nothing would end.
     pub fn check(&self) -> Result<(), SettingError> {
         let bounds = [
-            ("timeout_ms", self.timeout_ms),
-            ("max_attempts", self.max_attempts.into()),
-            ("retry_base_ms", self.retry_base_ms),
-            ("concurrent", self.concurrent as u64),
+            ("timeout_ms", self.timeout_ms, HOUR_MS),
+            ("max_attempts", self.max_attempts.into(), ATTEMPTS_MOST),
+            ("retry_base_ms", self.retry_base_ms, HOUR_MS),
+            ("retry_max_ms", self.retry_max_ms, 24 * HOUR_MS),
+            ("concurrent", self.concurrent as u64, CONCURRENT_MOST),
         ];
-        if let Some((field, _)) = bounds.into_iter().find(|(_, bound)| *bound == 0) {
-            return Err(SettingError::new(field, "must be at least 1"));
+        for (field, bound, most) in bounds {
+            SettingError::check_range(field, bound, 1..=most)?;
         }
         match self.retry_base_ms <= self.retry_max_ms {
             true => Ok(()),

@@ -12,6 +12,11 @@ pub(super) const HEAD_BYTES: usize = 32 << 10;
 /// The process asks for so many open files, if it may have them.
 const FILES: u64 = 32_768;
 
+/// More connections than a kernel has files for.
+const OPEN_MOST: u64 = 1 << 20;
+/// A day: nobody waits longer for a client.
+const SECONDS_MOST: u64 = 24 * 3600;
+
 /// How many connections a listener keeps open, and how long a client may keep it waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,24 +48,22 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Refuses a limit of nothing; `setting` is what these are called.
+    /// Refuses limits of nothing, and such as are none; `setting` is what these are called.
     ///
     /// # Errors
-    /// The first that is 0.
+    /// The first that is out of its range.
     pub fn check(&self, setting: &str) -> Result<(), ConfigError> {
-        let all = [
-            ("open", u64::try_from(self.open).unwrap_or(u64::MAX)),
+        let open = u64::try_from(self.open).unwrap_or(u64::MAX);
+        ConfigError::check_range(format!("{setting}.open"), open, 1..=OPEN_MOST)?;
+        let times = [
             ("head_seconds", self.head_seconds),
             ("body_seconds", self.body_seconds),
             ("reader_seconds", self.reader_seconds),
             ("idle_seconds", self.idle_seconds),
         ];
-        match all.into_iter().find(|(_, limit)| *limit == 0) {
-            Some((field, _)) => {
-                Err(ConfigError::setting(format!("{setting}.{field}"), "must not be 0"))
-            }
-            None => Ok(()),
-        }
+        times.into_iter().try_for_each(|(field, seconds)| {
+            ConfigError::check_range(format!("{setting}.{field}"), seconds, 1..=SECONDS_MOST)
+        })
     }
 
     /// The same within what the machine allows.

@@ -9,8 +9,13 @@ pub(crate) enum Kind {
 /// A password in the setting would be seen wherever settings are shown.
 pub(crate) fn check_database(database: &str) -> Result<Kind, &'static str> {
     let Some((scheme, rest)) = database.split_once("://") else {
-        return match database {
-            "" => Err("is empty"),
+        let scheme = database.split_once(':').map_or("", |(scheme, _)| scheme);
+        return match (database, scheme) {
+            ("", _) => Err("is empty"),
+            (_, "postgres" | "postgresql") => {
+                Err("is no URL of a server, which begins with postgres://, and no path of a file")
+            }
+            (_, "sqlite") => Err("has a scheme: a SQLite file is named by its path alone"),
             _ => Ok(Kind::Sqlite),
         };
     };
@@ -37,6 +42,11 @@ mod tests {
         }
         for path in ["data/tasks.db", "/var/lib/a:b@c.db"] {
             assert_eq!(check_database(path), Ok(Kind::Sqlite), "{path}");
+        }
+        // So is a file of such a name, by `./`.
+        assert_eq!(check_database("./postgres:/x"), Ok(Kind::Sqlite));
+        for bad in ["postgres:/x", "postgresql:x", "sqlite:x.db", "sqlite://x.db"] {
+            assert!(check_database(bad).is_err(), "{bad}");
         }
         for bad in ["", "mysql://host/tasks", "postgres://a:b@host/x", "postgres:///x?password=b"] {
             assert!(check_database(bad).is_err(), "{bad}");

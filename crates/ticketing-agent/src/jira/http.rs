@@ -61,7 +61,6 @@ impl Http {
     /// The token file cannot be read, or no HTTP client can be built.
     pub(crate) fn new(settings: &JiraSettings, clock: Clock) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let token_file = settings.token_file.as_deref().context("jira.token_file is not set")?;
         let client = reqwest::Client::builder()
             .timeout(settings.deadline())
             // A redirect could carry the credential elsewhere.
@@ -74,7 +73,7 @@ impl Http {
             base: settings.url.clone().context("jira.url is not set")?,
             auth: settings.auth,
             user: settings.user.clone(),
-            token: Secret::from_file(token_file)?,
+            token: settings.token()?,
             clock,
             rests_until: Mutex::default(),
         })

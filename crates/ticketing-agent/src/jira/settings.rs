@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use incident::{Severity, TicketStatus};
 use serde::Deserialize;
-use service::{ConfigError, Env};
+use service::{ConfigError, Env, Secret};
 use url::Url;
 
 use crate::tracker::board_status;
@@ -105,6 +106,11 @@ impl JiraSettings {
         env.apply("JIRA_PROJECT", &mut self.project)?;
         env.apply("JIRA_USER", &mut self.user)?;
         env.apply_some("JIRA_TOKEN_FILE", &mut self.token_file)
+    }
+
+    pub(crate) fn token(&self) -> anyhow::Result<Secret> {
+        let token = Secret::of_setting("jira.token_file", self.token_file.as_deref())?;
+        token.context("jira.token_file is not set")
     }
 
     /// Checks the settings of a site that is to be used.

@@ -31,7 +31,10 @@ pub(in crate::deployment_system) struct HttpAdmin {
 }
 
 impl HttpAdmin {
-    pub(in crate::deployment_system) fn new(config: &HttpAdminConfig) -> anyhow::Result<Self> {
+    pub(in crate::deployment_system) fn new(
+        target: &str,
+        config: &HttpAdminConfig,
+    ) -> anyhow::Result<Self> {
         let mut http = reqwest::Client::builder()
             .timeout(ANSWER)
             .redirect(reqwest::redirect::Policy::none())
@@ -42,7 +45,7 @@ impl HttpAdmin {
         Ok(Self {
             http: http.build()?,
             base: config.url.as_str().trim_end_matches('/').to_owned(),
-            token: config.token_file.as_deref().map(Secret::from_file).transpose()?,
+            token: config.token(target)?,
         })
     }
 

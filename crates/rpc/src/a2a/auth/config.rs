@@ -76,6 +76,19 @@ impl SettingError {
         Self { field: field.into(), message: message.into() }
     }
 
+    /// Refuses a number with which nothing would work, or nothing be bounded.
+    pub(crate) fn check_range(
+        field: &str,
+        number: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), Self> {
+        if range.contains(&number) {
+            return Ok(());
+        }
+        let (least, most) = range.into_inner();
+        Err(Self::new(field, format!("must be from {least} to {most}, not {number}")))
+    }
+
     /// The same with the name of the setting that this one is in.
     #[must_use]
     pub fn within(self, outer: &str) -> Self {

@@ -9,7 +9,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use url::Url;
 
+use super::transport::bearer;
 use crate::a2a::SettingError;
+use crate::a2a::signature::PinnedKeys;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
@@ -58,6 +60,20 @@ impl PeerConfig {
             }
         }
         Ok(())
+    }
+
+    /// Reads the files that are named, as calls do.
+    ///
+    /// # Errors
+    /// The first setting whose file cannot be used.
+    pub fn check_files(&self) -> Result<(), SettingError> {
+        if let Some(path) = &self.token_file {
+            let token = std::fs::read_to_string(path).and_then(|text| bearer(&text));
+            let unusable = |error| format!("cannot use {}: {error}", path.display());
+            token.map_err(|error| SettingError::new("token_file", unusable(error)))?;
+        }
+        let keys = self.signature_keys.as_deref().map(PinnedKeys::open).transpose();
+        keys.map(drop).map_err(|why| SettingError::new("signature_keys", why))
     }
 
     /// Whether calls, and the token with them, may go to this URL.

@@ -129,15 +129,20 @@ impl Transport {
             source,
         };
         let text = tokio::fs::read_to_string(path).await.map_err(unusable)?;
-        let wrong = || unusable(std::io::Error::other("it holds no token of one line"));
-        let token = text.trim();
-        if token.is_empty() {
-            return Err(wrong());
-        }
-        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong())?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        bearer(&text).map(Some).map_err(unusable)
     }
+}
+
+/// What the text of a token file makes of a request.
+pub(super) fn bearer(text: &str) -> std::io::Result<HeaderValue> {
+    let wrong = || std::io::Error::other("it holds no token of one line");
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(wrong());
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// What the answer says of when to come back, as seconds.
