@@ -4,6 +4,7 @@
 //! other lane and without waiting for more to come. A delivery that cannot be stored fails alone. At
 //! shutdown what is in the queue is answered, and the task ends.
 
+mod lane;
 mod news;
 mod repeats;
 
@@ -23,23 +24,17 @@ use super::{Delivery, Engine};
 use crate::error::ApiError;
 use crate::metrics::AlertLabel;
 
+use lane::Lane;
 use news::News;
-
-/// Deliveries in one batch.
-const MOST: usize = 256;
-/// Bytes of bodies in one batch; a single delivery may have more.
-const MOST_BYTES: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(super) struct Intake {
     engine: Arc<Engine>,
     hints: Hints,
-    /// What waits for each lane.
-    repeats: Vec<Sorted>,
-    news: Vec<Sorted>,
-    /// With the lane while that is at work.
+    repeats: Lane,
+    news: Lane,
+    /// With the lane of news while that is at work.
     decider: Option<News>,
-    is_counting: bool,
     lanes: JoinSet<Ended>,
 }
 
@@ -71,9 +66,8 @@ impl Intake {
             decider: Some(News::new(engine.clone())),
             engine,
             hints: Hints::default(),
-            repeats: Vec::new(),
-            news: Vec::new(),
-            is_counting: false,
+            repeats: Lane::default(),
+            news: Lane::default(),
             lanes: JoinSet::new(),
         }
     }
@@ -89,14 +83,14 @@ impl Intake {
             tokio::select! {
                 biased;
                 Some(ended) = self.lanes.join_next() => self.end(ended),
-                count = queue.recv_many(&mut came, MOST), if is_open => {
+                count = queue.recv_many(&mut came, lane::MOST), if is_open => {
                     is_open = count > 0;
                     came.drain(..).for_each(|waiting| self.sort(waiting));
                 }
                 () = shutdown.cancelled(), if !queue.is_closed() => queue.close(),
             }
             self.begin();
-            self.engine.admission.look();
+            self.look();
         }
     }
 
@@ -110,24 +104,24 @@ impl Intake {
             Mark { hash, hint }
         };
         let marks: Vec<Mark> = alerts.iter().map(mark).collect();
-        let is_known = marks.iter().all(|mark| mark.hint.is_some());
+        // The reports of one alert keep their order: behind news comes news.
+        let is_known = marks.iter().all(|mark| mark.hint.is_some() && !self.news.has(mark.hash));
         let lane = if is_known { &mut self.repeats } else { &mut self.news };
         lane.push(Sorted { waiting, marks });
     }
 
     /// Sets every lane to work that has something to do, and is not at work.
     fn begin(&mut self) {
-        if !self.is_counting {
-            let batch = take_batch(&mut self.repeats);
+        if !self.repeats.is_at_work() {
+            let batch = self.repeats.take(|_| false);
             if !batch.is_empty() {
-                self.is_counting = true;
                 let engine = self.engine.clone();
                 self.lanes
                     .spawn(async move { Ended::Repeats(repeats::take_in(&engine, batch).await) });
             }
         }
         if let Some(decider) = self.decider.take() {
-            let batch = take_batch(&mut self.news);
+            let batch = self.news.take(|hash| self.repeats.has(hash));
             match batch.is_empty() {
                 true => self.decider = Some(decider),
                 false => {
@@ -137,20 +131,30 @@ impl Intake {
         }
     }
 
+    /// Tells metrics and readiness what waits.
+    fn look(&self) {
+        let oldest = [&self.repeats, &self.news].into_iter().filter_map(Lane::oldest).min();
+        let age = oldest.map(|since| self.engine.process.clock().instant() - since);
+        self.engine.metrics.oldest_age.set(age.unwrap_or_default().as_secs_f64());
+        self.engine.admission.look();
+    }
+
     fn end(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
             Ok(Ended::Repeats(untrue)) => {
-                self.is_counting = false;
-                for mut one in untrue {
+                self.repeats.end();
+                // They came before what waits.
+                for mut one in untrue.into_iter().rev() {
                     // What is remembered may be why.
                     for mark in &mut one.marks {
                         self.hints.forget(mark.hash);
                         mark.hint = None;
                     }
-                    self.news.push(one);
+                    self.news.push_front(one);
                 }
             }
             Ok(Ended::News(mut decider)) => {
+                self.news.end();
                 for (hash, hint) in decider.learnt() {
                     match hint {
                         Some(hint) => self.hints.remember(hash, hint),
@@ -169,12 +173,9 @@ impl Engine {
     async fn observe<T>(&self, batch: &[Sorted], stored: impl Future<Output = T>) -> T {
         let (clock, metrics) = (self.process.clock(), &self.metrics);
         let begun = clock.instant();
-        let oldest = batch.iter().map(|one| one.waiting.since).min().unwrap_or(begun);
-        metrics.oldest_age.set((begun - oldest).as_secs_f64());
         metrics.batch_deliveries.observe(batch.len() as f64);
         let stored = stored.await;
         metrics.batch_seconds.observe((clock.instant() - begun).as_secs_f64());
-        metrics.oldest_age.set(0.0);
         stored
     }
 
@@ -236,22 +237,4 @@ fn fail(batch: Vec<Sorted>, error: StoreError) {
     for one in batch {
         one.answer(Err(ApiError::NotStored(error.clone())));
     }
-}
-
-/// Takes what fits into one batch in hand; the rest stays, in order. Whoever does not wait any more is
-/// not acknowledged, and need not be stored.
-fn take_batch(waiting: &mut Vec<Sorted>) -> Vec<Sorted> {
-    waiting.retain(|one| !one.waiting.caller.is_closed());
-    let mut bytes = 0;
-    let fits = |one: &&Sorted| {
-        let is_first = bytes == 0;
-        bytes += one.delivery().body.len();
-        is_first || bytes <= MOST_BYTES
-    };
-    let count = waiting.iter().take(MOST).take_while(fits).count();
-    let in_hand = waiting.drain(..count).map(|mut one| {
-        one.waiting.place = None;
-        one
-    });
-    in_hand.collect()
 }

@@ -3,7 +3,8 @@
 //! that are no batches keep their order among one another.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::LazyLock;
 
 use tokio::sync::{OwnedRwLockReadGuard, oneshot};
 
@@ -63,6 +64,9 @@ impl Waiting {
         } else {
             shared.push(hash(&"no batch"));
         }
+        // Two of its own that are the same by chance are not in one another's way.
+        rows.sort_unstable();
+        rows.dedup();
         Self { write, rows, shared, _turns: turns, caller }
     }
 
@@ -89,10 +93,10 @@ impl Waiting {
     }
 }
 
+/// With keys of this process, as senders choose fingerprints.
 fn hash(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one(what)
 }
 
 impl Groups {

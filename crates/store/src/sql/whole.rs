@@ -28,7 +28,8 @@ pub(super) async fn write(
         return Ok(false);
     }
     let alerts = Alerts::of(batches);
-    if me.has_others && !alerts.updates.is_empty() {
+    let is_shared = me.has_others && database.dialect() == Dialect::Postgres;
+    if is_shared && !alerts.updates.is_empty() {
         // They are locked first, in a statement of its own.
         return Ok(false);
     }
