@@ -89,6 +89,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_sample_configuration_is_the_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/fault-simulator.yaml");
+        let sample: Config = service::load_config(Some(path.as_ref()), &Env::fixed([])).unwrap();
+        assert_eq!(format!("{sample:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
     fn the_environment_moves_all_three_listeners_and_the_logs() {
         let env = Env::fixed([
             ("FIREBREAK_SIMULATOR_HOST", "0.0.0.0"),

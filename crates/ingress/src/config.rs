@@ -14,7 +14,7 @@ use webhooks::Format;
 
 use crate::journal::JournalConfig;
 use crate::policy::{self, Maintenance, StormConfig, WindowConfig};
-use crate::reconcile::Reconcilers;
+use crate::reconcile::{Reconcilers, check_url};
 use crate::rules::{self, CorrelationRule, Enrichment, Rules};
 use crate::sources::{SourceConfig, SourceConfigs, Sources};
 use crate::{AlertmanagerPeer, Mapping, Reconciliation, sources};
@@ -283,6 +283,12 @@ impl Configuration for Config {
         self.connections.check("connections")?;
         let has_clients = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         sources::check(&self.sources, has_clients)?;
+        if let Some(url) = &self.alertmanager_url {
+            check_url("alertmanager_url", url)?;
+        }
+        if self.alertmanager_receiver.is_empty() {
+            return Err(ConfigError::setting("alertmanager_receiver", "must not be empty"));
+        }
         self.address()?;
         policy::check_flapping(&self.limits)?;
         Maintenance::new(&self.maintenance)?;
@@ -347,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_a_url_or_a_mapping_and_a_wrong_setting_is_named() {
+    fn an_agent_is_a_url_or_a_mapping_and_a_wrong_address_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ingress.yaml");
         let read = |text: &str| {
@@ -368,6 +374,9 @@ mod tests {
             ("agents: {diagnostic: {url: 'http://a', tokn_file: x}}", "agents.diagnostic"),
             ("agents: {diagnostik: 'http://a'}", "diagnostik"),
             ("agents: {ticketing: {url: 'ftp://a'}}", "setting `agents.ticketing.url`"),
+            ("alertmanager_url: 'ftp://a'", "setting `alertmanager_url`: must be an http"),
+            ("alertmanager_url: 'http://u:p@a'", "setting `alertmanager_url`: must hold no"),
+            ("alertmanager_receiver: ''", "setting `alertmanager_receiver`: must not be empty"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -25,7 +25,7 @@ use futures::{StreamExt, stream};
 use incident::{Alert, Event, Incident, IncidentId, IncidentKey, Limits, Phase};
 use jiff::Timestamp;
 use service::{ConfigError, Process};
-use store::{AlertKey, Batch, OutboxEnd, Related, Store, StoreError};
+use store::{AlertKey, AlertRow, Batch, OutboxEnd, Related, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -245,7 +245,9 @@ impl Engine {
         let mut decisions = 0;
         loop {
             match self.try_change(subject.id, end.clone(), &decide).await {
-                Err(StoreError::Conflict { what }) => self.again(&mut decisions, what).await?,
+                Err(StoreError::Conflict { what }) => {
+                    self.again(&mut decisions, DECISIONS, what).await?;
+                }
                 answer => return answer,
             }
         }
@@ -314,10 +316,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits a little before the next decision; fails when there were enough of them.
-    async fn again(&self, decisions: &mut u32, what: String) -> Result<(), StoreError> {
+    /// Waits a little before the next decision; fails when there were `most` of them.
+    async fn again(&self, decisions: &mut u32, most: u32, what: String) -> Result<(), StoreError> {
         *decisions += 1;
-        if *decisions >= DECISIONS {
+        if *decisions >= most {
             return Err(StoreError::Conflict { what });
         }
         let wait = backoff::full_jitter(&self.process, *decisions - 1, CONFLICT_WAIT, LONGEST_WAIT);
@@ -361,31 +363,45 @@ impl Engine {
 
     async fn meet_deadline(&self, id: IncidentId) -> Result<(), StoreError> {
         let Some(stored) = self.store.incident(id).await? else { return Ok(()) };
-        let reported = self.reported_since_resolved(&stored.incident).await?;
+        let reported = self.reported_since(id, resolved_at(&stored.incident)).await?;
+        let reported = reported.map(|alert| book::again(&stored.incident, &alert));
         let reached = |incident: &Incident| {
             let is_due = incident.deadline.is_some_and(|due| due <= self.process.now());
             let reached = is_due.then_some(Event::DeadlineReached);
             reached.iter().flat_map(|_| reported.clone()).chain(reached.clone()).collect()
         };
-        self.change(&Subject::of(&stored.incident), None, reached).await.map(drop)
+        let subject = Subject::of(&stored.incident);
+        let after = self.change(&subject, None, reached).await?;
+        let Some(closed) = after.filter(|incident| incident.phase.is_final()) else {
+            return Ok(());
+        };
+        // A repeat may have been counted while it closed, and none is from now on.
+        let reported = self.reported_since(closed.id, resolved_at(&stored.incident)).await?;
+        if let Some(alert) = reported {
+            let again = |incident: &Incident| vec![book::again(incident, &alert)];
+            self.change(&subject, None, again).await?;
+        }
+        Ok(())
     }
 
-    /// An alert that was reported again, as firing, since its incident counts as resolved: repeats are
-    /// not told to incidents when they come.
-    async fn reported_since_resolved(
+    /// An alert of an incident that was reported as firing since it counts as resolved: repeats are not
+    /// told to incidents when they come.
+    async fn reported_since(
         &self,
-        incident: &Incident,
-    ) -> Result<Option<Event>, StoreError> {
-        let Phase::Resolved { at, .. } = incident.phase else { return Ok(None) };
+        id: IncidentId,
+        resolved_at: Option<Timestamp>,
+    ) -> Result<Option<Alert>, StoreError> {
+        let Some(at) = resolved_at else { return Ok(None) };
         let mut after = None;
         loop {
-            let rows = self.store.alerts_of(incident.id, after, ALERTS).await?;
-            let mut since = rows.iter().filter(|row| row.alert.is_firing() && row.last_at > at);
-            if let Some(row) = since.next() {
-                return Ok(Some(book::again(incident, &row.alert)));
+            let rows = self.store.alerts_of(id, after, ALERTS).await?;
+            let last = rows.last().map(|row| AlertKey::of(&row.alert));
+            let is_since = |row: &AlertRow| row.alert.is_firing() && row.last_at > at;
+            if let Some(row) = rows.into_iter().find(is_since) {
+                return Ok(Some(row.alert));
             }
-            let Some(last) = rows.last() else { return Ok(None) };
-            after = Some(AlertKey::of(&last.alert));
+            let Some(last) = last else { return Ok(None) };
+            after = Some(last);
         }
     }
 
@@ -396,5 +412,85 @@ impl Engine {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.config.limits
+    }
+
+    fn is_draining(&self) -> bool {
+        self.process.shutdown_token().is_cancelled()
+    }
+}
+
+fn resolved_at(incident: &Incident) -> Option<Timestamp> {
+    match incident.phase {
+        Phase::Resolved { at, .. } => Some(at),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+    use incident::ResolvedBy;
+    use service::{Clock, Ids, ManualClock};
+    use store::{AlertState, IncidentWrite, MemoryDatabase, OpenOptions, Repeat};
+
+    use super::sample::{at, firing};
+    use super::*;
+
+    fn engine(clock: &ManualClock) -> Engine {
+        let process = Process::with("ingress", Clock::Manual(clock.clone()), Ids::default());
+        let this = ("host".to_owned(), 1, 1);
+        let (lease, time) = (Duration::from_secs(3600), process.time_source());
+        let options = OpenOptions::of_process("one".into(), this, |_, _, _| false, lease, time);
+        let store = MemoryDatabase::new().open("ingress", options);
+        let config = Config::default();
+        let rules = Arc::new(Rules::open(&config).unwrap());
+        Engine::new(store, process, config, rules).unwrap()
+    }
+
+    async fn only(engine: &Engine) -> store::Stored {
+        engine.store.incidents(1, None).await.unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_report_that_is_counted_while_its_incident_closes_opens_it_anew() {
+        let clock = ManualClock::starting_at(at(100));
+        let engine = Arc::new(engine(&clock));
+        engine.start();
+        let alert = firing(90);
+        let delivery = Delivery {
+            source: "alertmanager".into(),
+            is_authenticated: true,
+            alerts: vec![alert.clone()],
+            body: "{}".to_owned(),
+            as_of: None,
+        };
+        let room = engine.admission().reserve(Some(2), true).await.unwrap();
+        engine.accept(delivery, room).await.unwrap();
+        let store::Stored { mut incident, base, .. } = only(&engine).await;
+        incident.phase = Phase::Resolved { by: ResolvedBy::Proof, at: at(110) };
+        incident.deadline = Some(at(120));
+        let key = incident.key.clone();
+        let (entries, effects) = (Vec::new(), Vec::new());
+        let proven = IncidentWrite { incident, base, entries, effects, at: at(110) };
+        let incidents = vec![proven];
+        engine.store.commit(Batch { incidents, ..Batch::default() }).await.unwrap();
+
+        clock.advance(Duration::from_secs(30));
+        let turn = engine.turns.of(&key).await;
+        let mut meeting = std::pin::pin!(engine.meet_deadlines());
+        // It reads, giving way a few times, and then waits for its turn.
+        for _ in 0..64 {
+            assert!(poll!(&mut meeting).is_pending());
+            tokio::task::yield_now().await;
+        }
+        let (key, state) = (AlertKey::of(&alert), AlertState::of(&alert));
+        let repeats = vec![Repeat { alert: key, state, reports: 1, at: at(130) }];
+        engine.store.commit(Batch { repeats, ..Batch::default() }).await.unwrap();
+        drop(turn);
+        meeting.await.unwrap();
+        let incident = only(&engine).await.incident;
+        assert!(!incident.phase.is_final(), "{incident:?}");
+        assert_eq!(incident.round, 2);
+        engine.process.shut_down(Duration::from_secs(10)).await.unwrap();
     }
 }

@@ -129,17 +129,17 @@ impl IngressMetrics {
             ),
             oldest_age: metrics.register(
                 "intake_oldest_age_seconds",
-                "How long the oldest delivery of the batch in hand had waited",
+                "How long the oldest delivery that waits has waited",
                 Gauge::default(),
             ),
             batch_deliveries: metrics.register(
                 "intake_batch_deliveries",
-                "Deliveries that were decided and committed together",
+                "Deliveries that a lane took together, to count or to decide",
                 Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             ),
             batch_seconds: metrics.register(
                 "intake_batch_seconds",
-                "Time from taking a batch to its answers, the commit among it",
+                "Time from taking a batch until it is stored or fails",
                 Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             ),
             commit_seconds: metrics.register(

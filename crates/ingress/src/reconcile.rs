@@ -37,6 +37,7 @@ use counts::Counts;
 use silenced::Silenced;
 use status::{RoundView, Status};
 
+pub(crate) use settings::check_url;
 pub use settings::{AlertmanagerPeer, BasicCredential, Reconciliation};
 
 /// The least time between two rounds of a source, however often one is asked for.
@@ -94,11 +95,11 @@ impl Reconcilers {
     ) -> anyhow::Result<Self> {
         let counts = Counts::new(process.metrics());
         let reconciled = reconciled.into_iter().map(|(name, settings)| {
-            let open = |(index, peer): (usize, &AlertmanagerPeer)| {
-                let at = || format!("`reconcile.alertmanagers[{index}]` of source {name}");
+            let open = |peer: &AlertmanagerPeer| {
+                let at = || format!("source {name}, Alertmanager {}", peer.url);
                 Peer::open(process, peer).with_context(at)
             };
-            let peers = settings.alertmanagers.iter().enumerate().map(open);
+            let peers = settings.alertmanagers.iter().map(open);
             let peers: Vec<Peer> = peers.collect::<anyhow::Result<_>>()?;
             let is_authenticated =
                 sources.get(&name).is_none_or(|source| source.is_authenticated());

@@ -151,7 +151,8 @@ impl<'a> Book<'a> {
         let Some(incident) = self.incident(id) else { return };
         if has(incident, alert) {
             self.report(id, alert, Change { is_new: false, fired: true });
-        } else if alert.is_firing() && alert.severity > incident.severity {
+        } else if alert.is_firing() {
+            // Written even where it is no graver: the alert fires only where its incident is open.
             self.begin(id);
             let others = self.others.entry(id).or_default();
             others.severity = others.severity.max(Some(alert.severity));
@@ -248,4 +249,39 @@ fn keeps(incident: &Incident, alert: &Alert) -> bool {
     let kept: usize = incident.alerts.iter().map(|tracked| tracked.alert.text_bytes()).sum();
     let most = if incident.is_storm { STORM_ALERTS_KEPT } else { ALERTS_KEPT };
     incident.alerts.len() < most && kept + alert.text_bytes() <= KEPT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use incident::Opening;
+    use store::Base;
+    use uuid::Uuid;
+
+    use super::super::sample::{at, firing};
+    use super::*;
+
+    #[test]
+    fn another_severity_of_an_alert_that_is_only_counted_is_held_against_its_incident() {
+        let opening = Opening {
+            id: IncidentId::new(Uuid::from_u128(1)),
+            key: "k".to_owned().into(),
+            title: String::new(),
+            description: String::new(),
+            severity: Severity::Critical,
+            affected_systems: Vec::new(),
+            tags: Vec::new(),
+            follows: None,
+            is_authenticated: true,
+        };
+        let limits = Limits::default();
+        let incident = Incident::open(opening, at(1), &limits);
+        let id = incident.id;
+        let base = Base { version: 3, ..Base::default() };
+        let stored = [(id, Stored { incident, base, changed_at: at(1) })].into();
+        let mut book = Book::new(stored, BTreeMap::new(), &limits, at(2));
+        book.change(id, &firing(1));
+        book.tell_all_of_others();
+        assert_eq!(book.incident(id).unwrap().severity, Severity::Critical);
+        assert_eq!(book.drafts().len(), 1, "it is written as it was read, or not at all");
+    }
 }

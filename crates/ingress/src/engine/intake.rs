@@ -9,9 +9,10 @@ mod news;
 mod repeats;
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
+use futures::FutureExt;
 use incident::{AlertStatus, IncidentId};
 use jiff::Timestamp;
 use store::{Delivered, StoreError};
@@ -225,6 +226,14 @@ fn delivered(batch: &[Sorted], now: Timestamp) -> Vec<Delivered> {
     .collect()
 }
 
+/// A batch that makes this program panic fails, and intake goes on: a delivery does it again when it
+/// comes again.
+async fn caught<T>(stored: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let problem = "makes this program panic";
+    let panicked = |_| Err(StoreError::Refused { field: "delivery", problem });
+    AssertUnwindSafe(stored).catch_unwind().await.unwrap_or_else(panicked)
+}
+
 /// Whether every delivery would fail with it.
 fn is_of_all(error: &StoreError) -> bool {
     error.is_transient() || matches!(error, StoreError::Closed)
@@ -236,5 +245,17 @@ fn fail(batch: Vec<Sorted>, error: StoreError) {
     let error = Arc::new(error);
     for one in batch {
         one.answer(Err(ApiError::NotStored(error.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_that_panics_fails_as_one_that_cannot_be_stored() {
+        let failed = caught::<()>(async { panic!("on purpose") }).await.unwrap_err();
+        assert!(matches!(failed, StoreError::Refused { .. }));
+        assert!(!is_of_all(&failed), "the others of its batch are stored without it");
     }
 }

@@ -78,18 +78,26 @@ impl Reconciliation {
         }
         for (index, peer) in self.alertmanagers.iter().enumerate() {
             let of = |field: &str| format!("alertmanagers[{index}].{field}");
-            if !matches!(peer.url.scheme(), "http" | "https") {
-                return bad(&of("url"), "must be an http or https address");
-            }
-            if !peer.url.username().is_empty() || peer.url.password().is_some() {
-                return bad(&of("url"), "must hold no credential: use `token_file` or `basic`");
-            }
+            check_url(&format!("{place}.{}", of("url")), &peer.url)?;
             if peer.token_file.is_some() && peer.basic.is_some() {
                 return bad(&of("basic"), "and `token_file` exclude one another");
             }
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// The setting `field` is no address of an Alertmanager.
+pub(crate) fn check_url(field: &str, url: &Url) -> Result<(), ConfigError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(ConfigError::setting(field, "must be an http or https address"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let why = "must hold no credential: use a token file, or `basic` of `reconcile`";
+        return Err(ConfigError::setting(field, why));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -46,12 +46,12 @@ fn good_files() -> Vec<(&'static str, &'static str, String)> {
         ("services.yaml", "services.yaml", "services: {db-1: {}}\n".to_owned()),
         ("diagnostic", "`agents.diagnostic`: setting `token_file`", secret()),
         ("card.pem", "`agents.diagnostic`: setting `signature_keys`", key.public_key_pem()),
-        ("am-api", "`reconcile.alertmanagers[0]` of source alertmanager: `token_file`", secret()),
+        ("am-api", "source alertmanager, Alertmanager http://am:9093/: `token_file`", secret()),
         ("bearer", "`sources.bearer`: `bearer.files[0]`", secret()),
         ("basic", "`sources.basic`: `basic.files[0]`", secret()),
         ("hmac", "`sources.hmac`: `hmac.files[0]`", secret()),
         ("routing-key", "`sources.pagerduty`: `routing_key.files[0]`", secret()),
-        ("am", "`reconcile.alertmanagers[1]` of source asked: `basic.password_file`", secret()),
+        ("am", "source asked, Alertmanager http://am:2/: `basic.password_file`", secret()),
     ]
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::SqlStore;
 use super::incidents::fitting;
 use crate::database::{Row, Value, params, searched};
-use crate::sqlite::from_json;
+use crate::sqlite::{from_json, to_micros};
 use crate::{AlertKey, AlertRow, PAGE_BYTES, StoreError};
 
 /// The columns of an alert, in the joined tables that follow.
@@ -97,7 +97,12 @@ pub(super) fn read(row: &Row) -> Result<AlertRow, StoreError> {
 /// An alert whose body cannot be read is what its row says of it: the next report that is news brings
 /// the rest.
 fn read_alert(row: &Row) -> Result<Alert, StoreError> {
-    if let Ok(alert) = from_json(&row.text("body")?, "alert") {
+    if let Ok(mut alert) = from_json::<Alert>(&row.text("body")?, "alert") {
+        // What a repeat is held against counts: bodies from before migration 5 say it more finely.
+        let starts_at = row.time("starts_at")?;
+        if to_micros(alert.starts_at) != to_micros(starts_at) {
+            alert.starts_at = starts_at;
+        }
         return Ok(alert);
     }
     let named = |column| Ok::<_, StoreError>(Json::String(row.text(column)?));

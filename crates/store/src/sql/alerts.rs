@@ -171,11 +171,7 @@ pub(super) async fn count_repeats(
 }
 
 /// The repeats as parameters, the first ones of a statement.
-pub(super) fn parameters(dialect: Dialect, alerts: &Alerts<'_>) -> Vec<Value> {
-    columns(dialect, &alerts.repeats)
-}
-
-fn columns(dialect: Dialect, repeats: &[RepeatRow<'_>]) -> Vec<Value> {
+pub(super) fn columns(dialect: Dialect, repeats: &[RepeatRow<'_>]) -> Vec<Value> {
     if dialect == Dialect::Sqlite {
         return vec![Value::rows(&repeats.iter().map(RepeatRow::fields).collect::<Vec<_>>())];
     }

@@ -4,9 +4,11 @@
 //! one transaction at a time; on a server, a few groups are at work beside one another.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedRwLockReadGuard, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -97,7 +99,8 @@ impl Writer {
         });
         let (mut at_work, mut is_open) = (FuturesUnordered::new(), true);
         let commit = async |group: Group| -> Vec<u64> {
-            self.commit(group.writes).await;
+            // A group that makes this program panic is not answered, and the others go on.
+            let _ = AssertUnwindSafe(self.commit(group.writes)).catch_unwind().await;
             group.held
         };
         loop {

@@ -5,7 +5,9 @@
 //! way too.
 
 use serde::Serialize;
+use sqlx::Row;
 use sqlx::error::ErrorKind;
+use sqlx::sqlite::SqliteRow;
 
 use super::alerts::{self, Alerts};
 use super::batch::{self, Rows};
@@ -39,7 +41,8 @@ pub(super) async fn write(
         Database::Sqlite { writer, .. } => {
             let (sql, parameters) = statement.into_file();
             let mut held = Held::acquire(writer).await?;
-            let outcome = bound!(sql, parameters, rows).execute(held.connection()).await.map(drop);
+            let told = bound!(sql, parameters, rows).fetch_all(held.connection()).await;
+            let outcome = told.and_then(is_committed);
             match &outcome {
                 Ok(()) => held.give_back(),
                 Err(error) if is_untrue(error) => held.undo().await,
@@ -62,6 +65,12 @@ pub(super) async fn write(
     }
 }
 
+/// A file says at the end that it has committed: where its thread is gone, the rows just end.
+fn is_committed(told: Vec<SqliteRow>) -> sqlx::Result<()> {
+    let last = told.last().ok_or(sqlx::Error::WorkerCrashed)?;
+    last.try_get::<bool, _>(COMMITTED).map(drop).map_err(|_| sqlx::Error::WorkerCrashed)
+}
+
 /// Whether a row was not taken, or what it belongs to is not there.
 fn is_untrue(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
@@ -72,6 +81,8 @@ fn is_untrue(error: &sqlx::Error) -> bool {
         || error.message() == OVERFLOW
 }
 
+/// The column of a row that a file gives once it has committed.
+const COMMITTED: &str = "committed";
 /// What SQLite says of an absolute value that is no number.
 const OVERFLOW: &str = "integer overflow";
 
@@ -104,7 +115,7 @@ impl Statement {
         let (parts, tell, parameters) = (Vec::new(), String::new(), Vec::new());
         let mut all = Self { dialect, parts, tell, parameters };
         if !alerts.repeats.is_empty() {
-            all.parameters = alerts::parameters(dialect, alerts);
+            all.parameters = alerts::columns(dialect, &alerts.repeats);
             all.parts.push(Part { name: "counted", sql: alerts::count(dialect), rows: None });
             all.check(alerts.repeats.len());
         }
@@ -192,6 +203,16 @@ impl Statement {
                 sql += &format!("SELECT {fails} WHERE changes() <> ${rows}; ");
             }
         }
-        (sql + "COMMIT", self.parameters)
+        (sql + &format!("COMMIT; SELECT true AS {COMMITTED}"), self.parameters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_whose_rows_just_end_has_committed_nothing() {
+        assert!(matches!(is_committed(Vec::new()), Err(sqlx::Error::WorkerCrashed)));
     }
 }

@@ -7,11 +7,14 @@ use incident::{Alert, IncidentId, IncidentKey};
 use store::{AlertKey, Batch, StoreError};
 
 use super::repeats::Repeats;
-use super::{Mark, Sorted, delivered, fail, is_of_all};
+use super::{Mark, Sorted, caught, delivered, fail, is_of_all};
 use crate::engine::decide::{Decided, Decision, Report};
 use crate::engine::hints::Hint;
-use crate::engine::{Delivery, Engine};
+use crate::engine::{DECISIONS, Delivery, Engine};
 use crate::policy::{Group, Storms};
+
+/// Decisions on several deliveries before they are taken in halves.
+const DECISIONS_OF_MANY: u32 = 3;
 
 /// The incidents of each delivery.
 type Answers = Vec<BTreeSet<IncidentId>>;
@@ -68,18 +71,21 @@ impl News {
         std::mem::take(&mut self.learnt)
     }
 
-    /// Stores and answers them all, or else each that can be.
-    pub(super) async fn take_in(mut self, batch: Vec<Sorted>) -> Self {
+    /// Stores and answers them all, or else each that can be: in halves, so that what cannot be stored
+    /// is found, and what another replica writes all the time is decided on in less time.
+    pub(super) async fn take_in(mut self, mut batch: Vec<Sorted>) -> Self {
+        batch.retain(|one| !one.waiting.caller.is_closed());
         let engine = self.engine.clone();
-        match engine.observe(&batch, self.store(&batch)).await {
+        match engine.observe(&batch, caught(self.store(&batch))).await {
             Ok(answers) => {
                 for (one, incidents) in batch.into_iter().zip(answers) {
                     one.answer(Ok(incidents.into_iter().collect()));
                 }
             }
-            Err(error) if batch.len() > 1 && !is_of_all(&error) => {
-                for one in batch {
-                    self = Box::pin(self.take_in(vec![one])).await;
+            Err(error) if batch.len() > 1 && !is_of_all(&error) && !engine.is_draining() => {
+                let later = batch.split_off(batch.len().div_ceil(2));
+                for half in [batch, later] {
+                    self = Box::pin(self.take_in(half)).await;
                 }
             }
             Err(error) => fail(batch, error),
@@ -92,6 +98,7 @@ impl News {
         let engine = self.engine.clone();
         let mut lines = lines(batch);
         let mut turns = BTreeSet::new();
+        let most = if batch.len() > 1 { DECISIONS_OF_MANY } else { DECISIONS };
         let mut decisions = 0;
         loop {
             engine.find_keys(&mut lines);
@@ -103,7 +110,7 @@ impl News {
                             self.learnt.push((mark.hash, None));
                         }
                     }
-                    engine.again(&mut decisions, what).await?;
+                    engine.again(&mut decisions, most, what).await?;
                 }
                 answer => {
                     if answer.is_ok() {

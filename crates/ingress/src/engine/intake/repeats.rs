@@ -6,12 +6,12 @@ use incident::{Alert, IncidentId};
 use jiff::Timestamp;
 use store::{AlertKey, Batch, Repeat, StoreError};
 
-use super::{Mark, Sorted, delivered, fail, is_of_all};
+use super::{Mark, Sorted, caught, delivered, fail, is_of_all};
 use crate::engine::Engine;
 
 /// Counts and answers them. Where one is no repeat, all come back.
 pub(super) async fn take_in(engine: &Engine, batch: Vec<Sorted>) -> Vec<Sorted> {
-    match engine.observe(&batch, engine.store_repeats(&batch)).await {
+    match engine.observe(&batch, caught(engine.store_repeats(&batch))).await {
         Ok(()) => {
             for one in batch {
                 let incidents: BTreeSet<IncidentId> =
