@@ -124,7 +124,7 @@ impl IngressMetrics {
             ),
             queue_depth: metrics.register(
                 "intake_queue_depth",
-                "Deliveries that wait to be taken in",
+                "Deliveries that wait to be taken in, or are being counted",
                 Gauge::default(),
             ),
             oldest_age: metrics.register(

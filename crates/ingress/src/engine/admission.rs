@@ -63,7 +63,7 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// Given back with the answer.
     pub(super) _room: Room,
-    /// Its place in the queue, until it is taken in hand.
+    /// Its place in the queue, until it is taken in hand to be decided on, or is counted.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
 

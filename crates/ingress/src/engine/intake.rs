@@ -122,7 +122,9 @@ impl Intake {
             }
         }
         if let Some(decider) = self.decider.take() {
-            let batch = self.news.take(|hash| self.repeats.has(hash));
+            let mut batch = self.news.take(|hash| self.repeats.has(hash));
+            // What is counted keeps its place until it is: it may come back to wait for this.
+            batch.iter_mut().for_each(|one| one.waiting.place = None);
             match batch.is_empty() {
                 true => self.decider = Some(decider),
                 false => {

@@ -52,7 +52,7 @@ impl Lane {
     pub(super) fn take(&mut self, is_elsewhere: impl Fn(u64) -> bool) -> Vec<Sorted> {
         let (mut batch, mut later, mut bytes) = (Vec::new(), VecDeque::new(), 0);
         let mut stays = HashSet::new();
-        while let Some(mut one) = self.waiting.pop_front() {
+        while let Some(one) = self.waiting.pop_front() {
             if one.waiting.caller.is_closed() {
                 self.forget(one.marks.iter().map(|mark| mark.hash));
                 continue;
@@ -70,7 +70,6 @@ impl Lane {
                 continue;
             }
             bytes += size;
-            one.waiting.place = None;
             self.in_hand.extend(one.marks.iter().map(|mark| mark.hash));
             batch.push(one);
         }
